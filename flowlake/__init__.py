@@ -1,0 +1,64 @@
+"""FlowLake: AWS VPC Flow Logs as a lake of Parquet, asked in SQL and in Polars."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowlake import analyses
+    from flowlake.converting import Progress, Report, convert, plan
+    from flowlake.errors import (
+        CommitConflict,
+        FlowLakeError,
+        LakeError,
+        ObjectUnreadable,
+        StorageError,
+        UsageError,
+    )
+    from flowlake.lake import Lake, Status, open_lake
+    from flowlake.storage import Access
+
+__all__ = [
+    "Access",
+    "CommitConflict",
+    "FlowLakeError",
+    "Lake",
+    "LakeError",
+    "ObjectUnreadable",
+    "Progress",
+    "Report",
+    "Status",
+    "StorageError",
+    "UsageError",
+    "analyses",
+    "convert",
+    "open_lake",
+    "plan",
+]
+
+_HOMES = {
+    "flowlake.converting": ("Progress", "Report", "convert", "plan"),
+    "flowlake.errors": (
+        "CommitConflict",
+        "FlowLakeError",
+        "LakeError",
+        "ObjectUnreadable",
+        "StorageError",
+        "UsageError",
+    ),
+    "flowlake.lake": ("Lake", "Status", "open_lake"),
+    "flowlake.storage": ("Access",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: the engines take their time."""
+    if name == "analyses":
+        return importlib.import_module("flowlake.analyses")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'flowlake' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

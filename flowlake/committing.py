@@ -1,0 +1,356 @@
+"""The lake's three Delta tables, and the one way rows get into them: all of a batch or none.
+
+``flows`` leads. A batch is commit number n of the application ``flowlake``: first in ``flows``,
+with the ledger's and the rejects' files named in that commit's metadata, then in ``rejects``,
+then in the ledger, ``objects``. Whoever finds the ledger behind ``flows`` commits those files
+from the metadata and reads nothing again. The handle that planned is the handle that commits:
+Delta compares n only with what came after the handle was loaded, so a conflict always means
+to plan anew.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+import deltalake
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
+
+from flowlake.errors import CommitConflict, LakeError, StorageError
+from flowlake.fields import flows_schema
+from flowlake.storage import Access, delta_options, explain, is_remote, open_storage
+from flowlake.writing import DataFile, rewrite_without, write_table
+
+APPLICATION = "flowlake"
+
+TIME = pa.timestamp("us", "UTC")
+
+OBJECTS = pa.schema(
+    [
+        ("object_id", pa.int64()),
+        ("url", pa.string()),
+        ("etag", pa.string()),
+        ("size", pa.int64()),
+        ("last_modified", TIME),
+        ("source", pa.string()),
+        ("account_id", pa.string()),
+        ("region", pa.string()),
+        ("flow_log_id", pa.string()),
+        ("slot", TIME),
+        ("state", pa.string()),
+        ("fields", pa.string()),
+        ("lines", pa.int64()),
+        ("rows", pa.int64()),
+        ("nodata", pa.int64()),
+        ("skipdata", pa.int64()),
+        ("rejected", pa.int64()),
+        ("misdated", pa.int64()),
+        ("first_date", pa.date32()),
+        ("last_date", pa.date32()),
+        ("replaces", pa.int64()),
+        ("converted_at", TIME),
+    ]
+)
+"""The ledger: a row for each version of each raw object. ``state`` is ``converted`` or
+``unreadable``; ``replaces`` names the row of the object's earlier version, which is thereby dead.
+``fields`` is the header; ``lines`` = ``rows`` + ``rejected``; ``misdated`` counts rows whose start
+lay too far from the key's date; ``first_date`` and ``last_date`` are the partitions it fed."""
+
+REJECTED = pa.schema(
+    [
+        ("object_id", pa.int64()),
+        ("line_number", pa.int64()),
+        ("reason", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+"""What could not be read: a line, or with a null ``line_number`` a whole object."""
+
+SCHEMAS = {"objects": OBJECTS, "rejects": REJECTED}
+CONFIGURATION = {"delta.checkpointInterval": "50"}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One consistent view of the lake: planned from, and committed to, at most once."""
+
+    flows: deltalake.DeltaTable
+    objects: deltalake.DeltaTable
+    rejects: deltalake.DeltaTable
+    n: int
+    """The last batch in ``flows`` and in the ledger."""
+    ledger: pl.DataFrame
+    """All rows of ``objects``; ``live`` keeps those that stand."""
+
+    @property
+    def live(self) -> pl.DataFrame:
+        """The ledger without the versions that later ones replace."""
+        return self.ledger.join(self.ledger, left_on="object_id", right_on="replaces", how="anti")
+
+
+@dataclass(slots=True)
+class Change:
+    """What one batch adds to the lake; its Parquet files are written and not yet visible."""
+
+    flows: list[DataFile] = field(default_factory=list)
+    rejects: list[DataFile] = field(default_factory=list)
+    objects: list[pa.Table] = field(default_factory=list)
+    """Rows of the ledger."""
+    columns: set[str] = field(default_factory=set)
+    """Columns of ``flows`` these files have and the table may not: unknown fields, as text."""
+
+
+class Tables:
+    """The three tables of the lake at ``url``; keeps what it has read of the ledger."""
+
+    def __init__(self, url: str, access: Access = Access()) -> None:
+        self.url = url
+        self.access = access
+        self.storage = open_storage(url, access)
+        self._ledger_files: set[str] = set()
+        self._ledger = pl.DataFrame(pa.table([[]] * len(OBJECTS), schema=OBJECTS))
+
+    def exist(self) -> bool:
+        """Whether there is a lake here: ``flows`` is made last."""
+        with _explained(self.url):
+            return deltalake.DeltaTable.is_deltatable(self.table_url("flows"), self._options())
+
+    def create(self, partition_by: Sequence[str]) -> None:
+        """Make the tables that are not there yet; harmless beside another creator."""
+        with _explained(self.url):
+            for name, schema in (*SCHEMAS.items(), ("flows", flows_schema())):
+                deltalake.DeltaTable.create(
+                    self.table_url(name),
+                    schema=deltalake.Schema.from_arrow(schema),
+                    mode="ignore",
+                    partition_by=list(partition_by) if name == "flows" else None,
+                    configuration=CONFIGURATION,
+                    storage_options=self._options(),
+                )
+
+    def table_url(self, name: str) -> str:
+        """Where a table's folder lies."""
+        return f"{self.url}/{name}"
+
+    def table(self, name: str) -> deltalake.DeltaTable:
+        """A fresh handle on one table.
+
+        Raises:
+            LakeError: when there is no such table.
+        """
+        with _explained(self.url):
+            try:
+                return deltalake.DeltaTable(self.table_url(name), storage_options=self._options())
+            except TableNotFoundError as error:
+                raise LakeError(
+                    f"There is no lake at {self.url}: make one with "
+                    f"`flowlake convert SOURCE --lake {self.url}`."
+                ) from error
+
+    def _options(self) -> dict[str, str]:
+        return delta_options(self.url, self.access)
+
+    def head(self) -> Head:
+        """Load a consistent view, finishing the commit of another process that was cut off.
+
+        ``flows`` is read first: a ledger read before it could hide that batch n had landed.
+        """
+        while True:
+            flows = self.table("flows")
+            n = flows.transaction_version(APPLICATION) or 0
+            rejects = self.table("rejects")
+            objects = self.table("objects")
+            behind = objects.transaction_version(APPLICATION) or 0
+            if behind == n:
+                return Head(flows, objects, rejects, n, self._read_ledger(objects))
+            if behind < n:
+                self._repair(flows, objects, rejects, n)
+
+    def ledger(self) -> pl.DataFrame:
+        """The ledger as it stands, for readers: nothing is repaired."""
+        return self._read_ledger(self.table("objects"))
+
+    def _read_ledger(self, objects: deltalake.DeltaTable) -> pl.DataFrame:
+        files = set(objects.file_uris())
+        if not self._ledger_files <= files:
+            self._ledger, self._ledger_files = self._ledger.clear(), set()
+        if fresh := sorted(files - self._ledger_files):
+            with _explained(self.url):
+                read = pl.read_parquet(
+                    fresh, storage_options=self._options(), hive_partitioning=False
+                )
+            self._ledger = pl.concat([self._ledger, read.select(self._ledger.columns)])
+            self._ledger_files = files
+        return self._ledger
+
+    def commit(self, head: Head, change: Change) -> int:
+        """Commit a batch on the head it was checked against; returns its number.
+
+        Raises:
+            CommitConflict: when another process committed since the head was loaded.
+        """
+        n = head.n + 1
+        rows = pa.concat_tables(change.objects)
+        ledger_file = write_table(rows, table_url=self.table_url("objects"), storage=self.storage)
+        rewritten = self._replace(head, rows)
+        self._commit_table(
+            head.flows,
+            [_add(file) for file in change.flows] + rewritten,
+            n,
+            {
+                APPLICATION: json.dumps(
+                    {
+                        "n": n,
+                        "objects": [asdict(ledger_file)],
+                        "rejects": [asdict(file) for file in change.rejects],
+                    }
+                )
+            },
+        )
+        self._follow(head.rejects, "rejects", change.rejects, n)
+        self._follow(head.objects, "objects", [ledger_file], n)
+        return n
+
+    def add_columns(self, head: Head, columns: set[str]) -> bool:
+        """Add the text columns ``flows`` lacks; True if there were any: load the head again."""
+        schema = head.flows.schema()
+        missing = sorted(columns - {column.name for column in schema.fields})
+        if missing:
+            text = deltalake.schema.PrimitiveType("string")
+            with _explained(self.url):
+                head.flows.alter.add_columns([deltalake.Field(name, text) for name in missing])
+        return bool(missing)
+
+    def _repair(
+        self,
+        flows: deltalake.DeltaTable,
+        objects: deltalake.DeltaTable,
+        rejects: deltalake.DeltaTable,
+        n: int,
+    ) -> None:
+        files = self._named_by(flows, n)
+        for table, name in ((rejects, "rejects"), (objects, "objects")):
+            if (table.transaction_version(APPLICATION) or 0) < n:
+                self._follow(table, name, files[name], n)
+
+    def _named_by(self, flows: deltalake.DeltaTable, n: int) -> dict[str, list[DataFile]]:
+        with _explained(self.url):
+            for entry in flows.history():
+                if APPLICATION in entry:
+                    batch = json.loads(entry[APPLICATION])
+                    if batch["n"] == n:
+                        return {
+                            name: [DataFile(**file) for file in batch[name]] for name in SCHEMAS
+                        }
+        raise LakeError(
+            f"The lake at {self.url} is damaged: batch {n} of flows is not in its log, and the "
+            "ledger lacks it. Restore flows/_delta_log from a copy."
+        )
+
+    def _follow(
+        self, table: deltalake.DeltaTable, name: str, files: Sequence[DataFile], n: int
+    ) -> None:
+        """Commit a follower's files at n, unless a repair has done so meanwhile."""
+        try:
+            self._commit_table(table, [_add(file) for file in files], n, {})
+        except CommitConflict:
+            if (self.table(name).transaction_version(APPLICATION) or 0) < n:
+                raise
+
+    def _commit_table(
+        self,
+        table: deltalake.DeltaTable,
+        actions: Sequence[AddAction | RemoveAction],
+        n: int,
+        metadata: Mapping[str, str],
+    ) -> None:
+        with _explained(self.url):
+            table.create_write_transaction(
+                list(actions),
+                "append",
+                table.schema(),
+                partition_by=table.metadata().partition_columns,
+                commit_properties=CommitProperties(
+                    custom_metadata=dict(metadata),
+                    app_transactions=[Transaction(APPLICATION, n)],
+                ),
+            )
+
+    def _replace(self, head: Head, rows: pa.Table) -> list[AddAction | RemoveAction]:
+        """Rewrite the live files that hold rows of the objects these ledger rows replace."""
+        replaced = rows.column("replaces").drop_null().to_pylist()
+        if not replaced:
+            return []
+        old = head.ledger.filter(pl.col("object_id").is_in(replaced))
+        fed = pl.col("date").is_between(old["first_date"].min(), old["last_date"].max())
+        actions: list[AddAction | RemoveAction] = []
+        for live in live_files(head.flows).filter(fed).to_dicts():
+            body = self.storage.get(f"{self.table_url('flows')}/{live['path']}")
+            file = pq.read_table(pa.BufferReader(body), partitioning=None)
+            partition = live["partition"]
+            if not set(replaced) & set(file.column("object_id").unique().to_pylist()):
+                continue
+            kept = rewrite_without(
+                file,
+                replaced,
+                partition=partition,
+                table_url=self.table_url("flows"),
+                storage=self.storage,
+            )
+            if kept:
+                actions.append(_add(kept))
+            actions.append(
+                RemoveAction(
+                    path=live["path"],
+                    data_change=True,
+                    deletion_timestamp=int(datetime.now(UTC).timestamp() * 1000),
+                    size=live["size"],
+                    partition_values=partition,
+                )
+            )
+        return actions
+
+
+def live_files(flows: deltalake.DeltaTable) -> pl.DataFrame:
+    """The files of a snapshot: path, size, rows, date, partition, and the ranges in its log.
+
+    Columns: ``path``, ``size``, ``rows``, ``date``, ``partition`` (struct of text), and the
+    ``min.…`` and ``max.…`` columns of the statistics that any file has.
+    """
+    listed = pl.DataFrame(pa.table(flows.get_add_actions(flatten=True)))
+    by = flows.metadata().partition_columns
+    return listed.select(
+        "path",
+        size=pl.col("size_bytes"),
+        rows=pl.col("num_records"),
+        date=pl.col("partition.date"),
+        partition=pl.struct(pl.col(f"partition.{name}").cast(pl.String).alias(name) for name in by),
+    ).hstack(listed.select(pl.col("^(min|max)[.].*$")))
+
+
+def _add(file: DataFile) -> AddAction:
+    return AddAction(file.path, file.size, file.partition, file.modified, True, file.statistics)
+
+
+class _explained:  # noqa: N801
+    """Turn deltalake's errors into the house's own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CommitFailedError):
+            raise CommitConflict(
+                f"Another process committed to {self._url} at the same time: run again."
+            ) from error
+        if isinstance(error, (DeltaError, OSError, pl.exceptions.PolarsError)):
+            text = f"{error} {error!r}"
+            kind_of = StorageError if is_remote(self._url) else LakeError
+            raise kind_of(f"The lake at {self._url} cannot be used: {explain(text)}.") from error

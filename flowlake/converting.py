@@ -1,0 +1,437 @@
+"""Raw objects -> the lake: plan what is new, convert it in tasks, commit it in batches.
+
+A task reads some objects and writes Parquet files nobody sees yet; any
+``concurrent.futures.Executor`` runs it. The coordinator commits finished tasks. What makes it
+exactly once is not the plan but the commit: each batch is checked against the ledger of the very
+head it is committed on, and a task that another converter has overtaken is thrown away and
+planned again.
+"""
+
+import hashlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from flowlake.committing import Change, Head, Tables, live_files
+from flowlake.errors import CommitConflict, UsageError
+from flowlake.executing import Runner
+from flowlake.layout import FILE_NAME, may_hold
+from flowlake.reading import RawObject
+from flowlake.storage import Access, canonical, open_storage
+from flowlake.tasks import Task, TaskResult
+from flowlake.window import Window, window
+
+PARTITIONS = ("date", "region", "account_id")
+"""The columns a lake may be partitioned by, in the order of its folders."""
+
+TASK_BYTES = 32 << 20
+TASK_OBJECTS = 2_000
+COMMIT_OBJECTS = 20_000
+COMMIT_SECONDS = 30.0
+INLINE_BYTES = 8 << 20
+"""Less than this to read is not worth starting processes for."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a conversion is; handed to the caller's callback after each task and commit."""
+
+    objects: int = 0
+    bytes: int = 0
+    objects_done: int = 0
+    bytes_done: int = 0
+    rows: int = 0
+    rejected: int = 0
+    committed: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What a conversion did. ``new`` counts what the plan found to do, ``objects`` what it did."""
+
+    listed: int = 0
+    listed_bytes: int = 0
+    new: int = 0
+    new_bytes: int = 0
+    replaced: int = 0
+    objects: int = 0
+    rows: int = 0
+    rejected: int = 0
+    misdated: int = 0
+    unreadable: int = 0
+    elsewhere: int = 0
+    """Objects that another converter committed while this one had them in hand."""
+    batches: int = 0
+    files: int = 0
+    file_bytes: int = 0
+    seconds: float = 0.0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """Objects that could not be fetched, with the reason; the next run tries them again."""
+    unreadables: list[tuple[str, str]] = field(default_factory=list)
+    """Objects that are not readable flow logs, with the reason, as in ``rejects``."""
+
+
+def convert(
+    *sources: str | os.PathLike[str],
+    lake: str | os.PathLike[str] = "lake",
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
+    account: str | Sequence[str] | None = None,
+    region: str | Sequence[str] | None = None,
+    workers: int | None = None,
+    partition_by: Sequence[str] | None = None,
+    executor: Executor | None = None,
+    access: Access = Access(),
+    progress: Callable[[Progress], None] | None = None,
+    commit_seconds: float = COMMIT_SECONDS,
+) -> Report:
+    """Convert what is new in the sources into the lake, which is made if it is not there. Eager.
+
+    Args:
+        sources: folders, files or ``s3://`` prefixes with flow log objects.
+        lake: the lake's folder or ``s3://`` prefix.
+        since: objects whose own time stamp (in the name, else last modified) is not before this.
+        until: … and is before this. Times as ``window.parse_time`` reads them, UTC.
+        account: only objects named for this account or these.
+        region: only objects named for this region or these.
+        workers: processes; by default one a core. 1 converts in this process. More than one
+            starts processes, so a script must guard its main code with ``__name__``.
+        partition_by: partition columns for a new lake: ``PARTITIONS`` or its first ones.
+        executor: runs the tasks instead; anything with ``concurrent.futures``' interface.
+        access: AWS profile and requester-pays.
+        progress: called in this process after each task and each commit.
+        commit_seconds: a batch is committed when this much time has passed, and at the end.
+
+    Returns:
+        What was done. Objects that could not be fetched are in ``failures``; no error is raised
+        for them.
+
+    Raises:
+        UsageError: for arguments that make no sense together.
+        StorageError: when a source cannot be listed or the lake cannot be written.
+        LakeError: when the lake contradicts itself.
+    """
+    started = time.monotonic()
+    wanted = window(since, until, account, region)
+    tables = Tables(canonical(lake), access)
+    listing = list_objects(sources, wanted, access, apart_from=tables.url)
+    if not tables.exist():
+        tables.create(_partitions(partition_by))
+    elif partition_by is not None:
+        _same_partitions(tables, partition_by)
+    run = _Run(tables, listing, progress, commit_seconds)
+    run.to_the_end(workers, executor)
+    run.report.seconds = time.monotonic() - started
+    return run.report
+
+
+def plan(
+    *sources: str | os.PathLike[str],
+    lake: str | os.PathLike[str] = "lake",
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
+    account: str | Sequence[str] | None = None,
+    region: str | Sequence[str] | None = None,
+    access: Access = Access(),
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """List the sources and find what a conversion would do, without doing it.
+
+    Arguments and errors are ``convert``'s.
+
+    Returns:
+        The listing, and the part of it that is new, where ``replaces`` is not null for an object
+        that was converted before with other content.
+    """
+    tables = Tables(canonical(lake), access)
+    wanted = window(since, until, account, region)
+    listing = list_objects(sources, wanted, access, apart_from=tables.url)
+    if not tables.exist():
+        return listing, listing.with_columns(replaces=pl.lit(None, pl.Int64))
+    return listing, new_objects(listing, tables.head())
+
+
+def list_objects(
+    sources: Iterable[str | os.PathLike[str]],
+    wanted: Window,
+    access: Access,
+    *,
+    apart_from: str | None = None,
+) -> pl.DataFrame:
+    """List the objects of the sources that the window wants, each once, as a frame.
+
+    Columns: ``LISTING``'s, ``source``, and what the name says: ``account_id``, ``region``,
+    ``flow_log_id``, ``slot``. What lies below ``apart_from``, the lake, is left out.
+    """
+    places = list(dict.fromkeys(canonical(source) for source in sources))
+    if not places:
+        raise UsageError("Name at least one source: a folder, a file or s3://BUCKET/PREFIX.")
+    frames: list[pl.DataFrame] = []
+    for place in places:
+        keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
+        frames.extend(
+            frame.with_columns(source=pl.lit(place))
+            for frame in open_storage(place, access).list(place, keep)
+        )
+    if not frames:
+        return _named(pl.DataFrame(schema=RAW)).head(0)
+    listing = _named(pl.concat(frames).unique("url", keep="first", maintain_order=True))
+    stamp = pl.coalesce("slot", "last_modified")
+    conditions = [~pl.col("url").str.ends_with("/")]
+    if apart_from is not None:
+        conditions.append(~pl.col("url").str.starts_with(apart_from + "/"))
+    if wanted.since is not None:
+        conditions.append(stamp >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(stamp < wanted.until)
+    if wanted.accounts:
+        conditions.append(pl.col("account_id").is_in(wanted.accounts))
+    if wanted.regions:
+        conditions.append(pl.col("region").is_in(wanted.regions))
+    return listing.filter(conditions)
+
+
+RAW: dict[str, pl.DataType] = {
+    "url": pl.String(),
+    "size": pl.Int64(),
+    "etag": pl.String(),
+    "last_modified": pl.Datetime("us", "UTC"),
+    "source": pl.String(),
+}
+
+
+def _named(listing: pl.DataFrame) -> pl.DataFrame:
+    named = pl.col("url").str.extract_groups(FILE_NAME.pattern)
+    return (
+        listing.with_columns(named.alias("named"))
+        .unnest("named")
+        .with_columns(
+            pl.col("slot").str.to_datetime(
+                "%Y%m%dT%H%M", strict=False, time_zone="UTC", time_unit="us"
+            )
+        )
+    )
+
+
+def new_objects(listing: pl.DataFrame, head: Head) -> pl.DataFrame:
+    """The listed objects the ledger does not have in this version, ordered for conversion."""
+    ledger = head.live.select("url", replaces="object_id", known="etag")
+    return (
+        listing.join(ledger, on="url", how="left")
+        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")))
+        .drop("known")
+        .sort("account_id", "region", "slot", "url", nulls_last=True)
+    )
+
+
+def _object_id(url: str, etag: str, replaces: int | None) -> int:
+    """A version of an object has one number everywhere, so that two converters agree on it."""
+    digest = hashlib.blake2b(f"{url}\0{etag}\0{replaces}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _raw_objects(new: pl.DataFrame) -> list[RawObject]:
+    return [
+        RawObject(object_id=_object_id(row["url"], row["etag"], row["replaces"]), **row)
+        for row in new.iter_rows(named=True)
+    ]
+
+
+def _tasks(new: Sequence[RawObject], workers: int) -> list[list[RawObject]]:
+    """Cut the work, in order, into tasks that keep every worker busy and memory small."""
+    total = sum(raw.size for raw in new)
+    most = min(TASK_BYTES, max(1 << 20, total // (workers * 4)))
+    tasks: list[list[RawObject]] = []
+    size = most
+    for raw in new:
+        if size + raw.size > most or len(tasks[-1]) >= TASK_OBJECTS:
+            tasks.append([])
+            size = 0
+        tasks[-1].append(raw)
+        size += raw.size
+    return tasks
+
+
+def _partitions(given: Sequence[str] | None) -> tuple[str, ...]:
+    chosen = tuple(given or PARTITIONS)
+    if chosen != PARTITIONS[: len(chosen)]:
+        raise UsageError(
+            f"A lake is partitioned by {', '.join(PARTITIONS)} or the first of them, "
+            f"not by {', '.join(chosen)}."
+        )
+    return chosen
+
+
+def _same_partitions(tables: Tables, given: Sequence[str]) -> None:
+    has = tuple(tables.table("flows").metadata().partition_columns)
+    if has != _partitions(given):
+        raise UsageError(
+            f"The lake at {tables.url} is partitioned by {', '.join(has)}: that is chosen once, "
+            "when a lake is made."
+        )
+
+
+class _Run:
+    """One conversion: its report, and the finished tasks that wait for their commit."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        listing: pl.DataFrame,
+        progress: Callable[[Progress], None] | None,
+        commit_seconds: float,
+    ) -> None:
+        self.tables = tables
+        self.report = Report(listed=listing.height, listed_bytes=int(listing["size"].sum()))
+        self._listing = listing
+        self._tell = progress or (lambda _: None)
+        self._progress = Progress()
+        self._commit_seconds = commit_seconds
+        self._waiting: list[TaskResult] = []
+        self._lost = 0
+
+    def to_the_end(self, workers: int | None, executor: Executor | None) -> None:
+        """Plan and run until the ledger has every listed object but those that failed."""
+        failed: set[str] = set()
+        first = True
+        while True:
+            head = self.tables.head()
+            new = new_objects(self._listing, head).filter(~pl.col("url").is_in(failed))
+            if first:
+                self.report.new = self._progress.objects = new.height
+                self.report.new_bytes = self._progress.bytes = int(new["size"].sum())
+                self._tell(self._progress)
+                first = False
+            if new.is_empty():
+                return
+            self._lost = 0
+            self._convert(_raw_objects(new), head, workers, executor)
+            failed.update(url for url, _ in self.report.failures)
+            if not self._lost:
+                return
+            logger.info("%d objects were overtaken by another converter", self._lost)
+
+    def _convert(
+        self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
+    ) -> None:
+        count = workers or _cores()
+        if executor is None and sum(raw.size for raw in new) < INLINE_BYTES and workers is None:
+            count = 1
+        schema = head.flows.schema()
+        template = Task(
+            (),
+            self.tables.url,
+            self.tables.access,
+            schema.to_json(),
+            tuple(head.flows.metadata().partition_columns),
+        )
+        committed_at = time.monotonic()
+        tasks = [template.of(objects) for objects in _tasks(new, count)]
+        with Runner(count, executor) as runner:
+            try:
+                for result in runner.run(tasks):
+                    self._take(result)
+                    waiting = sum(each.objects for each in self._waiting)
+                    late = time.monotonic() - committed_at >= self._commit_seconds
+                    if late or waiting >= COMMIT_OBJECTS:
+                        self._commit()
+                        committed_at = time.monotonic()
+            finally:
+                self._commit()
+
+    def _take(self, result: TaskResult) -> None:
+        self._waiting.append(result)
+        self.report.failures += result.failures
+        self._progress.objects_done += result.objects + len(result.failures)
+        self._progress.bytes_done += result.bytes
+        self._progress.rows += result.rows
+        self._progress.rejected += result.rejected
+        self._tell(self._progress)
+
+    def _commit(self) -> None:
+        """Commit the finished tasks that are still new on a head loaded now."""
+        while self._waiting:
+            head = self.tables.head()
+            good, lost = _still_new(self._waiting, head)
+            self._waiting = good
+            self._forget(lost, head)
+            change = Change()
+            for result in good:
+                change.flows += result.flows
+                change.rejects += result.rejects
+                change.objects.append(result.ledger)
+                change.columns |= result.columns
+            if not change.objects:
+                break
+            try:
+                if self.tables.add_columns(head, change.columns):
+                    continue
+                self.tables.commit(head, change)
+            except CommitConflict:
+                logger.info("another process committed first; planning again")
+                time.sleep(random.uniform(0.01, 0.2))
+                continue
+            self.report.batches += 1
+            for result in good:
+                self._count(result)
+            self._waiting = []
+        self._tell(self._progress)
+
+    def _count(self, result: TaskResult) -> None:
+        self.report.objects += result.objects
+        self.report.rows += result.rows
+        self.report.rejected += result.rejected
+        self.report.misdated += result.misdated
+        self.report.replaced += result.replaced
+        self.report.unreadable += len(result.unreadables)
+        self.report.unreadables += result.unreadables
+        self.report.files += len(result.flows)
+        self.report.file_bytes += sum(file.size for file in result.flows)
+        self._progress.committed += result.objects
+
+    def _forget(self, lost: list[TaskResult], head: Head) -> None:
+        """Drop overtaken tasks and their files, unless a commit of unknown outcome landed them."""
+        if not lost:
+            return
+        live = set(live_files(head.flows)["path"])
+        for result in lost:
+            if result.flows and all(file.path in live for file in result.flows):
+                self._count(result)
+                continue
+            self._lost += result.objects
+            self.report.elsewhere += result.objects
+            for table, files in (("flows", result.flows), ("rejects", result.rejects)):
+                folder = self.tables.table_url(table)
+                self.tables.storage.delete(
+                    f"{folder}/{file.path}" for file in files if file.path not in live
+                )
+
+
+def _still_new(
+    results: Sequence[TaskResult], head: Head
+) -> tuple[list[TaskResult], list[TaskResult]]:
+    """Part results whose objects are as the plan saw them from those another commit overtook."""
+    live = head.live.select("url", now="object_id")
+    good: list[TaskResult] = []
+    lost: list[TaskResult] = []
+    for result in results:
+        planned = pl.DataFrame(result.ledger).select("url", "replaces")
+        now = planned.join(live, on="url", how="left")
+        same = now["replaces"].eq_missing(now["now"]).all()
+        (good if same else lost).append(result)
+    return good, lost
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -1,0 +1,44 @@
+"""Every error FlowLake raises on purpose, under one root.
+
+::
+
+    FlowLakeError
+    ├── UsageError          a wrong option, time, URL, query name or parameter   exit 2
+    ├── StorageError        a bucket or folder could not be listed, read, written exit 1
+    ├── ObjectUnreadable    one raw object is not a readable flow log             exit 1
+    └── LakeError           no lake there, or a lake that contradicts itself      exit 1
+        └── CommitConflict  another process committed to the lake first
+
+A message is one sentence or two: what happened, and what to do next.
+"""
+
+from typing import ClassVar
+
+
+class FlowLakeError(Exception):
+    """The root: catch this to catch everything FlowLake raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    """What the command line exits with when this error ends a command."""
+
+
+class UsageError(FlowLakeError):
+    """The caller asked for something that cannot be: an option, a time, a name, a URL."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class StorageError(FlowLakeError):
+    """A bucket or folder could not be listed, read or written."""
+
+
+class ObjectUnreadable(FlowLakeError):
+    """A raw object as a whole is not a readable flow log; its reason goes to ``rejects``."""
+
+
+class LakeError(FlowLakeError):
+    """There is no lake at the given place, or what is there contradicts itself."""
+
+
+class CommitConflict(LakeError):
+    """Another process committed to the lake after this plan was made."""

@@ -1,0 +1,132 @@
+"""Run tasks on processes of this machine, or on any executor, a bounded number at a time."""
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+
+from flowlake.errors import LakeError
+from flowlake.tasks import Task, TaskResult, convert_task
+
+IN_FLIGHT = 2
+"""Tasks handed to the executor for each worker: one runs, one waits."""
+
+DEATHS = 3
+"""Times the pool is built again before a run is given up."""
+
+
+class Runner:
+    """Runs tasks one after another in this process, in a pool of processes, or on an executor."""
+
+    def __init__(self, workers: int, executor: Executor | None) -> None:
+        self._workers = workers
+        self._given = executor
+        self._pool: ProcessPoolExecutor | None = None
+        self._deaths = 0
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
+        """Yield results as tasks finish. A worker's death repeats the tasks it took along.
+
+        Raises:
+            LakeError: when worker processes keep dying.
+        """
+        if self._given is None and self._workers == 1:
+            yield from map(convert_task, tasks)
+            return
+        waiting = list(reversed(tasks))
+        running: dict[Future[TaskResult], tuple[Task, Executor]] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < IN_FLIGHT * self._workers:
+                    future, executor = self._submit(waiting[-1])
+                    running[future] = (waiting.pop(), executor)
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, executor = running.pop(future)
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:
+                        waiting.append(task)
+                        self._bury(executor)
+                    else:
+                        yield result
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _submit(self, task: Task) -> tuple[Future[TaskResult], Executor]:
+        with single_threaded_engines():
+            while True:
+                executor = self._executor()
+                try:
+                    return executor.submit(convert_task, task), executor
+                except BrokenProcessPool:
+                    self._bury(executor)
+
+    def _executor(self) -> Executor:
+        if self._given is not None:
+            return self._given
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self._workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_end_with_parent,
+            )
+        return self._pool
+
+    def _bury(self, executor: Executor) -> None:
+        """Let go of a broken pool, once, however many of its futures tell of it."""
+        if executor is self._given:
+            raise LakeError("The executor lost its worker processes: run again.")
+        if executor is not self._pool:
+            return
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+        self._deaths += 1
+        if self._deaths > DEATHS:
+            raise LakeError(
+                "Worker processes keep dying, perhaps for want of memory: run again with fewer "
+                "--workers. In a script, guard the main code with `if __name__ == '__main__':`."
+            )
+
+
+@contextlib.contextmanager
+def single_threaded_engines() -> Iterator[None]:
+    """Let processes that start now use one Polars thread each: one process a core is faster."""
+    before = os.environ.get("POLARS_MAX_THREADS")
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["POLARS_MAX_THREADS"]
+        else:
+            os.environ["POLARS_MAX_THREADS"] = before
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when its coordinator was killed: nothing it writes could be committed."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,387 @@
+"""The lake as its readers see it: ``flows`` through a window, in Polars or DuckDB.
+
+The window is applied once, here, where ``flows`` is opened: files whose statistics lie outside
+are never opened, then rows are filtered exactly. No query repeats it.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from flowlake.committing import REJECTED, Tables, live_files
+from flowlake.errors import UsageError
+from flowlake.fields import BY_COLUMN, COLUMNS
+from flowlake.queries import load_query, register_protocols, run
+from flowlake.storage import Access, canonical, delta_options, is_remote, s3_filesystem
+from flowlake.window import Window, window
+
+if TYPE_CHECKING:
+    import deltalake
+    import duckdb
+
+REMOTE_THREADS = 32
+"""DuckDB's threads on a remote lake: there they are the requests in flight."""
+
+When = datetime | str | None
+Names = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a lake holds. Times are UTC, sizes bytes; a gone object is one replaced by a later."""
+
+    url: str
+    partition_by: tuple[str, ...]
+    batches: int
+    files: int
+    bytes: int
+    rows: int
+    objects: int
+    objects_bytes: int
+    lines: int
+    rejected: int
+    nodata: int
+    skipdata: int
+    misdated: int
+    unreadable: int
+    replaced: int
+    first: datetime | None
+    last: datetime | None
+    accounts: int
+    regions: int
+    sources: tuple[str, ...]
+    unknown_fields: tuple[str, ...]
+
+
+class Lake:
+    """A lake at one version of its tables; open it again to see later commits."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._flows = tables.table("flows")
+        self._files = live_files(self._flows)
+        self._schema = stored_schema(self._flows)
+
+    @property
+    def url(self) -> str:
+        """Where the lake is."""
+        return self._tables.url
+
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        """The partition columns of ``flows``."""
+        return tuple(self._flows.metadata().partition_columns)
+
+    def files(
+        self, since: When = None, until: When = None, account: Names = None, region: Names = None
+    ) -> list[str]:
+        """The Parquet files a window can need, by their partitions and statistics."""
+        return self._paths(window(since, until, account, region))
+
+    def flows(
+        self, since: When = None, until: When = None, account: Names = None, region: Names = None
+    ) -> pl.LazyFrame:
+        """The flow log records of a window, lazy: every column of the lake, typed, times in UTC.
+
+        Args:
+            since: records that start at or after this; ISO 8601 or an age such as ``24h``.
+            until: records that start before this.
+            account: only this ``account_id`` or these.
+            region: only this ``region`` or these.
+
+        Raises:
+            UsageError: for a time or account that cannot be read.
+        """
+        wanted = window(since, until, account, region)
+        paths = self._paths(wanted)
+        if not paths:
+            return pl.LazyFrame(schema=self._schema)
+        flows = pl.scan_parquet(
+            paths,
+            schema={n: t for n, t in self._schema.items() if n not in self.partition_by},
+            hive_partitioning=True,
+            hive_schema={name: self._schema[name] for name in self.partition_by},
+            missing_columns="insert",
+            storage_options=delta_options(self.url, self._tables.access),
+        ).select(self._schema.names())
+        conditions = _polars_conditions(wanted)
+        return flows.filter(conditions) if conditions else flows
+
+    def objects(self) -> pl.DataFrame:
+        """The ledger: every version of every raw object; columns as ``committing.OBJECTS``."""
+        return self._tables.ledger().sort("converted_at", "url")
+
+    def rejects(self) -> pl.DataFrame:
+        """The lines and objects that could not be read, with ``url`` of the object they lie in."""
+        files = self._tables.table("rejects").file_uris()
+        ledger = self._tables.ledger()
+        live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
+        if not files:
+            rejects = pl.DataFrame(REJECTED.empty_table())
+        else:
+            rejects = pl.read_parquet(
+                files,
+                storage_options=delta_options(self.url, self._tables.access),
+                hive_partitioning=False,
+            )
+        return rejects.join(live.select("object_id", "url"), on="object_id").sort(
+            "url", "line_number", nulls_last=False
+        )
+
+    def query(
+        self,
+        name: str,
+        *,
+        since: When = None,
+        until: When = None,
+        account: Names = None,
+        region: Names = None,
+        **parameters: object,
+    ) -> "duckdb.DuckDBPyRelation":
+        """Answer a saved query over a window, as a DuckDB relation: ``.pl()``, ``.df()``.
+
+        Raises:
+            UsageError: for an unknown query, an unknown, missing or ill-typed parameter.
+        """
+        query = load_query(name)
+        return run(self.connect(since, until, account, region), query, parameters)
+
+    def sql(
+        self,
+        statement: str,
+        *,
+        since: When = None,
+        until: When = None,
+        account: Names = None,
+        region: Names = None,
+    ) -> "duckdb.DuckDBPyRelation":
+        """Run one SELECT of your own over ``flows``, ``objects``, ``rejects`` and ``protocols``.
+
+        Raises:
+            UsageError: for anything that is not one SELECT, and for what DuckDB refuses.
+        """
+        import duckdb
+
+        connection = self.connect(since, until, account, region)
+        try:
+            statements = connection.extract_statements(statement)
+            kinds = [str(each.type).rpartition(".")[2] for each in statements]
+            if kinds != ["SELECT"]:
+                raise UsageError(
+                    "Write one SELECT statement (WITH and EXPLAIN ANALYZE's SELECT included); "
+                    f"this is {', '.join(kinds) or 'nothing'}."
+                )
+            return connection.sql(statement)
+        except duckdb.Error as error:
+            raise UsageError(f"DuckDB refuses the statement: {error}") from error
+
+    def connect(
+        self, since: When = None, until: When = None, account: Names = None, region: Names = None
+    ) -> "duckdb.DuckDBPyConnection":
+        """Open a DuckDB connection that sees the lake, at this version, and nothing else.
+
+        It has ``flows`` (of the window), ``objects``, ``rejects`` and ``protocols``, is set to UTC,
+        and can neither open other files nor change its settings.
+        """
+        import duckdb
+
+        wanted = window(since, until, account, region)
+        connection = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+            }
+        )
+        connection.execute("SET TimeZone = 'UTC'")
+        if is_remote(self.url):
+            connection.execute(f"SET threads = {REMOTE_THREADS}")
+        register_protocols(connection)
+        connection.register("objects", self.objects().to_arrow())
+        connection.register("rejects", self.rejects().to_arrow())
+        paths = self._paths(wanted)
+        if not paths:
+            connection.register("all_flows", arrow_schema(self._schema).empty_table())
+        elif is_remote(self.url):
+            connection.register("all_flows", self._dataset(paths))
+        else:
+            connection.execute(f"SET allowed_paths = {_literal(paths)}")
+            connection.execute(f"CREATE VIEW all_flows AS {self._read_parquet(paths)}")
+        conditions = _sql_conditions(wanted)
+        connection.execute(
+            "CREATE VIEW flows AS SELECT "
+            + ", ".join(_quoted(name) for name in self._schema.names())
+            + " FROM all_flows"
+            + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+        )
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return connection
+
+    def status(self) -> Status:
+        """Sum up what the lake holds, from the ledger and the log; no data file is read."""
+        ledger = self._tables.ledger()
+        dead = ledger.filter(pl.col("object_id").is_in(ledger["replaces"].drop_nulls().implode()))
+        live = ledger.filter(~pl.col("object_id").is_in(dead["object_id"].implode()))
+
+        def total(column: str) -> int:
+            return int(live[column].sum())
+
+        return Status(
+            url=self.url,
+            partition_by=self.partition_by,
+            batches=self._flows.transaction_version("flowlake") or 0,
+            files=self._files.height,
+            bytes=int(self._files["size"].sum()),
+            rows=int(self._files["rows"].sum()),
+            objects=live.height,
+            objects_bytes=total("size"),
+            lines=total("lines"),
+            rejected=total("rejected"),
+            nodata=total("nodata"),
+            skipdata=total("skipdata"),
+            misdated=total("misdated"),
+            unreadable=live.filter(pl.col("state") == "unreadable").height,
+            replaced=dead.height,
+            first=_extreme(self._files, "min.start_time", first=True),
+            last=_extreme(self._files, "max.end_time", first=False),
+            accounts=self._distinct("account_id", live),
+            regions=self._distinct("region", live),
+            sources=tuple(live["source"].unique().sort()),
+            unknown_fields=tuple(
+                name for name in self._schema if name not in {each.column for each in COLUMNS}
+            ),
+        )
+
+    def _distinct(self, column: str, live: pl.DataFrame) -> int:
+        if column in self.partition_by:
+            return self._files["partition"].struct.field(column).n_unique()
+        return live[column].drop_nulls().n_unique()
+
+    def _paths(self, wanted: Window) -> list[str]:
+        files = self._files
+        conditions = []
+        for bound, column in (("since", "max.start_time"), ("until", "min.start_time")):
+            moment = getattr(wanted, bound)
+            if moment is not None and column in files.columns:
+                statistic = pl.col(column)
+                inside = statistic >= moment if bound == "since" else statistic < moment
+                conditions.append(inside)  # no statistic: no record has a start, none can match
+        for column, names in (("account_id", wanted.accounts), ("region", wanted.regions)):
+            if not names:
+                continue
+            if column in self.partition_by:
+                conditions.append(pl.col("partition").struct.field(column).is_in(names))
+            elif f"min.{column}" in files.columns:
+                conditions.append(
+                    (pl.col(f"min.{column}") <= max(names))
+                    & (pl.col(f"max.{column}") >= min(names))
+                )
+        kept = files.filter(conditions) if conditions else files
+        root = self._tables.table_url("flows")
+        return [f"{root}/{path}" for path in kept["path"].sort()]
+
+    def _read_parquet(self, paths: Sequence[str]) -> str:
+        hive = ", ".join(
+            f"{name}: {'DATE' if name == 'date' else 'VARCHAR'}" for name in self.partition_by
+        )
+        grown = any(name not in BY_COLUMN for name in self._schema if name not in _OWN)
+        return (
+            f"SELECT * FROM read_parquet({_literal(paths)}, hive_partitioning = true, "
+            f"hive_types = {{{hive}}}, union_by_name = {str(grown).lower()})"
+        )
+
+    def _dataset(self, paths: Sequence[str]) -> Any:
+        import pyarrow.dataset as ds
+        from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+        schema = arrow_schema(self._schema)
+        return ds.dataset(
+            [path.removeprefix("s3://") for path in paths],
+            schema=schema,
+            format="parquet",
+            filesystem=PyFileSystem(FSSpecHandler(s3_filesystem(self._tables.access))),
+            partitioning=ds.partitioning(
+                pa.schema([schema.field(name) for name in self.partition_by]), flavor="hive"
+            ),
+            partition_base_dir=self._tables.table_url("flows").removeprefix("s3://"),
+        )
+
+
+_OWN = {"object_id", "flow_log_id", "date"}
+
+
+def open_lake(lake: str | os.PathLike[str] | None = None, access: Access = Access()) -> Lake:
+    """Open a lake to read it, as it is now.
+
+    Args:
+        lake: its folder or ``s3://`` prefix; by default ``FLOWLAKE_LAKE``, else ``./lake``.
+        access: AWS profile and requester-pays.
+
+    Raises:
+        LakeError: when there is none.
+    """
+    where = lake if lake is not None else os.environ.get("FLOWLAKE_LAKE", "lake")
+    return Lake(Tables(canonical(where), access))
+
+
+def stored_schema(flows: "deltalake.DeltaTable") -> pl.Schema:
+    """The columns of ``flows`` as stored: the catalogue's in its order, then unknown ones."""
+    stored = pl.DataFrame(pa.schema(flows.schema()).empty_table()).schema
+    known = [each.column for each in COLUMNS if each.column in stored]
+    return pl.Schema({name: stored[name] for name in dict.fromkeys([*known, *stored.names()])})
+
+
+def arrow_schema(schema: pl.Schema) -> pa.Schema:
+    """The same columns for Arrow, with plain (not large or view) strings."""
+    arrow = pl.DataFrame(schema=schema).to_arrow().schema
+    return pa.schema(
+        [pa.field(f.name, pa.string() if schema[f.name] == pl.String else f.type) for f in arrow]
+    )
+
+
+def _polars_conditions(wanted: Window) -> list[pl.Expr]:
+    conditions = []
+    if wanted.since is not None:
+        conditions.append(pl.col("start_time") >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(pl.col("start_time") < wanted.until)
+    if wanted.accounts:
+        conditions.append(pl.col("account_id").is_in(wanted.accounts))
+    if wanted.regions:
+        conditions.append(pl.col("region").is_in(wanted.regions))
+    return conditions
+
+
+def _sql_conditions(wanted: Window) -> list[str]:
+    conditions = []
+    if wanted.since is not None:
+        conditions.append(f"start_time >= TIMESTAMPTZ '{wanted.since.isoformat()}'")
+    if wanted.until is not None:
+        conditions.append(f"start_time < TIMESTAMPTZ '{wanted.until.isoformat()}'")
+    if wanted.accounts:
+        conditions.append(f"list_contains({_literal(wanted.accounts)}, account_id)")
+    if wanted.regions:
+        conditions.append(f"list_contains({_literal(wanted.regions)}, region)")
+    return conditions
+
+
+def _literal(texts: Sequence[str]) -> str:
+    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _extreme(files: pl.DataFrame, column: str, *, first: bool) -> datetime | None:
+    if column not in files.columns:
+        return None
+    found = files[column].min() if first else files[column].max()
+    assert found is None or (isinstance(found, date) and isinstance(found, datetime))
+    return found

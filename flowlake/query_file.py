@@ -1,0 +1,233 @@
+"""What a query file is, and the reading and checking of one.
+
+A header of comments stands over one SELECT in plain DuckDB::
+
+    -- name: top_talkers
+    -- title: Top talkers
+    -- description: One or more sentences; an indented comment line
+    --   continues the key above it.
+    -- param: top UINTEGER = 20 -- how many addresses to keep
+    -- returns: srcaddr VARCHAR, bytes BIGINT
+
+    SELECT … FROM flows … LIMIT $top;
+
+The header ends at the first line that is no comment. ``name``, ``title``, ``description`` and
+``returns`` stand once, ``param`` any number of times. A parameter without ``= literal`` must be
+given; one whose default is NULL may be NULL. FROM names only the tables in `TABLES`, which the
+connection provides: `flows`, the lake's records, and `protocols`, which `register_protocols`
+makes. Every file is checked when it is loaded, and DuckDB's own parser judges the SQL.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowlake.errors import LakeError
+
+if TYPE_CHECKING:
+    import duckdb
+
+TABLES = frozenset({"flows", "protocols"})
+"""What a saved query may name in FROM, besides its own WITH tables."""
+
+ONCE = ("name", "title", "description", "returns")
+"""Header keys that stand exactly once; the only other key is ``param``."""
+
+HEADER_LINE = re.compile(r"--(?P<indent>\s*)(?P<text>.*?)\s*$")
+KEY = re.compile(r"(?P<key>[a-z]+):\s*(?P<value>.*)$")
+PARAM = re.compile(
+    r"(?P<name>[a-z]\w*)\s+(?P<type>[^=]+?)"
+    r"(?:\s*=\s*(?P<literal>(?:'(?:[^']|'')*'|[^'])+?))?"
+    r"\s+--\s+(?P<help>\S.*)$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One declared parameter; `type` is DuckDB's own spelling of the declared type."""
+
+    name: str
+    type: str
+    literal: str | None
+    """The default as written, a SQL literal; None means the parameter must be given."""
+    default: Any
+    """The default as a Python value, evaluated by DuckDB; None also where there is none."""
+    help: str
+
+    @property
+    def required(self) -> bool:
+        """Whether a value must be given, for want of a default."""
+        return self.literal is None
+
+    @property
+    def nullable(self) -> bool:
+        """Whether NULL is a value: so exactly where the default is NULL."""
+        return not self.required and self.default is None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a query's answer; `type` is DuckDB's own spelling."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One saved question: what its header says, and its SQL, which is the whole file."""
+
+    name: str
+    title: str
+    description: str
+    params: tuple[Param, ...]
+    returns: tuple[Column, ...]
+    sql: str
+    path: Path
+
+
+def parse_query(text: str, path: Path) -> Query:
+    """Read and check the text of one query file; `path` gives its name and names it in errors."""
+    single: dict[str, tuple[int, str]] = {}
+    params: dict[str, Param] = {}
+    for line, key, value in _header(text.splitlines(), path):
+        if key not in (*ONCE, "param"):
+            raise _wrong(path, line, f"unknown header key {key!r}")
+        if not value:
+            raise _wrong(path, line, f"header key {key!r} says nothing")
+        if key == "param":
+            param = _parse_param(value, path, line)
+            if param.name in params:
+                raise _wrong(path, line, f"param {param.name} is declared twice")
+            params[param.name] = param
+        elif key in single:
+            raise _wrong(path, line, f"header key {key!r} stands twice")
+        else:
+            single[key] = (line, value)
+    for key in ONCE:
+        if key not in single:
+            raise _wrong(path, 1, f"the header has no {key!r}")
+    (line, name), (_, title), (_, description), returns = (single[key] for key in ONCE)
+    if name != path.stem:
+        raise _wrong(path, line, f"name {name!r} is not the file's name {path.stem!r}")
+    columns = _parse_returns(*returns, path)
+    query = Query(name, title, description, tuple(params.values()), columns, text, path)
+    _check_sql(query)
+    return query
+
+
+@functools.cache
+def scratch() -> "duckdb.DuckDBPyConnection":
+    """An empty, closed-in DuckDB that parses SQL and casts values; each caller takes a cursor."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'; SET enable_external_access = false")
+    return connection
+
+
+def _wrong(path: Path, line: int, what: str) -> LakeError:
+    return LakeError(f"{path}:{line}: {what}.")
+
+
+def _header(lines: list[str], path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, key and whole value of each header entry."""
+    entry: tuple[int, str, str] | None = None
+    for number, line in enumerate(lines, 1):
+        match = HEADER_LINE.match(line)
+        if match is None:
+            break
+        if entry and len(match["indent"]) > 1:
+            entry = (entry[0], entry[1], f"{entry[2]} {match['text']}".strip())
+            continue
+        key = KEY.match(match["text"])
+        if key is None:
+            raise _wrong(path, number, f"a header line is '-- key: value', not {line!r}")
+        if entry:
+            yield entry
+        entry = (number, key["key"], key["value"])
+    if entry:
+        yield entry
+
+
+def _parse_param(value: str, path: Path, line: int) -> Param:
+    import duckdb
+
+    match = PARAM.match(value)
+    if match is None:
+        raise _wrong(path, line, "a param is 'name TYPE [= literal] -- help'")
+    cursor = scratch().cursor()
+    default = None
+    try:
+        kind = str(cursor.sqltype(match["type"]))
+        if match["literal"] is not None:
+            row = cursor.execute(f"SELECT CAST({match['literal']} AS {kind})").fetchone()
+            default = row[0] if row else None
+    except duckdb.Error as error:
+        raise _wrong(path, line, f"param {match['name']}: {_brief(error)}") from error
+    return Param(match["name"], kind, match["literal"], default, match["help"])
+
+
+def _parse_returns(line: int, value: str, path: Path) -> tuple[Column, ...]:
+    """Read ``name TYPE, …`` as the members of a STRUCT, so that DuckDB's own parser does it."""
+    import duckdb
+
+    try:
+        members = scratch().cursor().sqltype(f"STRUCT({value})").children
+    except duckdb.Error as error:
+        raise _wrong(path, line, f"returns: {_brief(error)}") from error
+    return tuple(Column(name, str(kind)) for name, kind in members)
+
+
+def _check_sql(query: Query) -> None:
+    """Insist on one SELECT, of exactly the declared parameters, from nothing but `TABLES`."""
+    import duckdb
+
+    lines = query.sql.splitlines()
+    body = (n for n, text in enumerate(lines, 1) if text.strip() and not HEADER_LINE.match(text))
+    first = next(body, len(lines))
+    cursor = scratch().cursor()
+    try:
+        statements = cursor.extract_statements(query.sql)
+    except duckdb.Error as error:
+        raise _wrong(query.path, first, _brief(error)) from error
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise _wrong(query.path, first, "the file must hold one SELECT and nothing else")
+    declared = {param.name for param in query.params}
+    used = statements[0].named_parameters
+    if undeclared := sorted(used - declared):
+        raise _wrong(query.path, first, f"the SQL uses undeclared ${', $'.join(undeclared)}")
+    if unused := sorted(declared - used):
+        raise _wrong(query.path, first, f"the SQL never uses ${', $'.join(unused)}")
+    row = cursor.execute("SELECT json_serialize_sql($sql)", {"sql": query.sql}).fetchone()
+    if foreign := sorted(_sources(json.loads(row[0] if row else "null")) - TABLES):
+        known = " and ".join(sorted(TABLES))
+        raise _wrong(query.path, first, f"FROM may name {known}, not {', '.join(foreign)}")
+
+
+def _sources(tree: object) -> set[str]:
+    """Collect what FROM names anywhere in DuckDB's syntax tree, a query's own WITH tables aside."""
+    named: set[str] = set()
+    own: set[str] = set()
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, list):
+            left.extend(node)
+        elif isinstance(node, dict):
+            left.extend(node.values())
+            own.update(entry["key"] for entry in node.get("cte_map", {}).get("map", ()))
+            if node.get("type") == "BASE_TABLE":
+                parts = (node["catalog_name"], node["schema_name"], node["table_name"])
+                named.add(".".join(filter(None, parts)))
+            elif node.get("type") in ("TABLE_FUNCTION", "SHOW_REF"):
+                named.add(node.get("function", {}).get("function_name", "DESCRIBE"))
+    return named - own
+
+
+def _brief(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")

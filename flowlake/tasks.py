@@ -1,0 +1,222 @@
+"""One task of a conversion: fetch some raw objects, read them, write their Parquet files.
+
+A task is a pure function of its arguments: it runs in any process that has the package, and
+what it writes is invisible until the coordinator commits it.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+
+import deltalake
+import polars as pl
+import pyarrow as pa
+
+from flowlake.committing import OBJECTS, REJECTED
+from flowlake.errors import ObjectUnreadable, StorageError
+from flowlake.reading import REJECTS, Batch, RawObject, misdated, read_object
+from flowlake.storage import Access, is_remote, open_storage
+from flowlake.writing import DataFile, write_flows, write_table
+
+ROWS_PER_FILE = 1_000_000
+"""Rows a task gathers before it writes."""
+
+FETCH_THREADS = 32
+"""Requests in flight a worker keeps to a bucket."""
+
+FETCH_AHEAD_BYTES = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs to know; small, and picklable."""
+
+    objects: tuple[RawObject, ...]
+    lake: str
+    access: Access
+    schema: str
+    """The flows table's stored schema, as Delta's JSON."""
+    partition_by: tuple[str, ...]
+
+    def of(self, objects: Sequence[RawObject]) -> "Task":
+        """The same task for other objects."""
+        return replace(self, objects=tuple(objects))
+
+
+@dataclass(slots=True)
+class TaskResult:
+    """What a task wrote and counted; nothing of it is in the lake yet."""
+
+    ledger: pa.Table = field(default_factory=OBJECTS.empty_table)
+    flows: list[DataFile] = field(default_factory=list)
+    rejects: list[DataFile] = field(default_factory=list)
+    columns: set[str] = field(default_factory=set)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    unreadables: list[tuple[str, str]] = field(default_factory=list)
+    bytes: int = 0
+    rows: int = 0
+    rejected: int = 0
+    misdated: int = 0
+    replaced: int = 0
+
+    @property
+    def objects(self) -> int:
+        """How many objects have a row in the ledger of this task."""
+        return int(self.ledger.num_rows)
+
+
+@dataclass(slots=True)
+class _Count:
+    """What the ledger says of one object, as it is read."""
+
+    lines: int = 0
+    rows: int = 0
+    nodata: int = 0
+    skipdata: int = 0
+    rejected: int = 0
+    misdated: int = 0
+    fields: dict[str, None] = field(default_factory=dict)
+    dates: set[date] = field(default_factory=set)
+
+    def add(self, batch: Batch, raw: RawObject) -> None:
+        flows = batch.flows
+        self.lines += batch.lines
+        self.rows += flows.height
+        self.rejected += batch.rejects.height
+        self.misdated += misdated(flows, raw)
+        self.fields[" ".join(batch.fields)] = None
+        self.dates.update(flows["date"].unique())
+        if "log_status" in flows.columns:
+            status = flows["log_status"]
+            self.nodata += int((status == "NODATA").sum())
+            self.skipdata += int((status == "SKIPDATA").sum())
+
+
+def convert_task(task: Task) -> TaskResult:
+    """Convert the task's objects. Eager; an object that cannot be fetched is a failure inside.
+
+    Raises:
+        StorageError: when the lake cannot be written.
+    """
+    return _Conversion(task).run()
+
+
+class _Conversion:
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._storage = open_storage(task.lake, task.access)
+        stored = deltalake.Schema.from_json(task.schema)
+        self._schema = pa.schema(stored).remove_metadata()
+        self._result = TaskResult()
+        self._frames: list[pl.DataFrame] = []
+        self._rejects: list[pl.DataFrame] = []
+        self._ledger: list[dict[str, object]] = []
+
+    def run(self) -> TaskResult:
+        for raw, body in _fetched(self._task):
+            self._result.bytes += raw.size
+            if isinstance(body, StorageError):
+                self._result.failures.append((raw.url, str(body)))
+                continue
+            try:
+                count = self._read(raw, body)
+            except ObjectUnreadable as error:
+                self._unreadable(raw, str(error))
+            else:
+                self._enter(raw, "converted", count)
+        self._write_flows()
+        if self._rejects:
+            rejects = pl.concat(self._rejects).select(REJECTED.names).to_arrow()
+            self._result.rejects.append(
+                write_table(
+                    rejects.cast(REJECTED),
+                    table_url=f"{self._task.lake}/rejects",
+                    storage=self._storage,
+                )
+            )
+        self._result.ledger = pa.Table.from_pylist(self._ledger, schema=OBJECTS)
+        return self._result
+
+    def _read(self, raw: RawObject, body: bytes) -> _Count:
+        count = _Count()
+        for batch in read_object(raw, body):
+            count.add(batch, raw)
+            if batch.flows.height:
+                self._frames.append(batch.flows)
+            if batch.rejects.height:
+                self._reject(raw, batch.rejects)
+            if sum(frame.height for frame in self._frames) >= ROWS_PER_FILE:
+                self._write_flows()
+        return count
+
+    def _unreadable(self, raw: RawObject, reason: str) -> None:
+        """Enter an object that is no flow log: one reject stands for all of it."""
+        self._reject(raw, pl.DataFrame([(None, reason, None)], schema=REJECTS, orient="row"))
+        self._result.unreadables.append((raw.url, reason))
+        self._enter(raw, "unreadable", _Count())
+
+    def _reject(self, raw: RawObject, rejects: pl.DataFrame) -> None:
+        self._rejects.append(rejects.with_columns(object_id=pl.lit(raw.object_id, pl.Int64)))
+
+    def _enter(self, raw: RawObject, state: str, count: _Count) -> None:
+        counted = asdict(count)
+        dates = counted.pop("dates")
+        self._ledger.append(
+            {
+                **{name: getattr(raw, name) for name in RawObject.__slots__},
+                **counted,
+                "fields": "; ".join(count.fields) or None,
+                "state": state,
+                "first_date": min(dates, default=None),
+                "last_date": max(dates, default=None),
+                "converted_at": datetime.now(UTC),
+            }
+        )
+        self._result.rows += count.rows
+        self._result.rejected += count.rejected
+        self._result.misdated += count.misdated
+        self._result.replaced += raw.replaces is not None
+
+    def _write_flows(self) -> None:
+        if not self._frames:
+            return
+        names = dict.fromkeys(name for frame in self._frames for name in frame.columns)
+        unknown = [name for name in names if name not in self._schema.names]
+        self._result.columns.update(unknown)
+        schema = self._schema
+        for name in unknown:
+            schema = schema.append(pa.field(name, pa.string()))
+        self._result.flows += write_flows(
+            self._frames,
+            schema=schema,
+            partition_by=self._task.partition_by,
+            table_url=f"{self._task.lake}/flows",
+            storage=self._storage,
+        )
+        self._frames = []
+
+
+def _fetched(task: Task) -> Iterator[tuple[RawObject, bytes | StorageError]]:
+    """The objects' bytes in order, fetched ahead as far as a bound of bytes allows."""
+    threads = FETCH_THREADS if is_remote(task.objects[0].url) else 1
+    ahead: deque[tuple[RawObject, Future[bytes]]] = deque()
+    bytes_ahead = 0
+    waiting = deque(task.objects)
+    with ThreadPoolExecutor(threads) as pool:
+        while waiting or ahead:
+            while waiting and (
+                not ahead
+                or (len(ahead) < 2 * threads and bytes_ahead + waiting[0].size <= FETCH_AHEAD_BYTES)
+            ):
+                raw = waiting.popleft()
+                bytes_ahead += raw.size
+                storage = open_storage(raw.url, task.access)
+                ahead.append((raw, pool.submit(storage.get, raw.url, raw.etag)))
+            raw, coming = ahead.popleft()
+            bytes_ahead -= raw.size
+            try:
+                yield raw, coming.result()
+            except StorageError as error:
+                yield raw, error

@@ -1,0 +1,272 @@
+"""Canonical frames -> sorted, encoded Parquet files, one or more a partition.
+
+Rows are ordered by hour, interface and source, so that files compress and their statistics
+prune. Text travels as integers into a sorted dictionary from the parser to the Parquet page:
+the order is computed on integers and no text is built again.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flowlake.layout import partition_path
+from flowlake.storage import Storage
+
+ROW_GROUP = 122_880
+"""Rows of a row group: DuckDB's own size, so that one group feeds one of its threads."""
+
+BLOOM_COLUMNS = ("srcaddr", "dstaddr", "interface_id")
+BLOOM_FALSE_POSITIVES = 0.01
+
+STATISTICS = ("start_time", "end_time", *BLOOM_COLUMNS, "account_id", "region")
+"""Columns whose range each file's entry in the log always states."""
+
+SORT_BY = ("interface_id", "srcaddr")
+HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file that lies in the lake, not yet visible: what its commit must say of it."""
+
+    path: str
+    """Relative to the table's folder."""
+    size: int
+    partition: dict[str, str]
+    rows: int
+    statistics: str
+    """Delta's statistics as JSON: numRecords, minValues, maxValues, nullCount."""
+    modified: int
+    """Milliseconds since 1970."""
+
+
+@dataclass(slots=True)
+class _Dictionary:
+    """A text column as integers into its sorted, distinct values; -1 is null."""
+
+    codes: npt.NDArray[np.int32]
+    values: pa.Array
+
+
+def write_flows(
+    frames: Sequence[pl.DataFrame],
+    *,
+    schema: pa.Schema,
+    partition_by: Sequence[str],
+    table_url: str,
+    storage: Storage,
+) -> list[DataFile]:
+    """Write canonical frames into the flows table's folder, at once, one file a partition.
+
+    Args:
+        frames: columns of the lake, text as Categorical, with the partition columns filled.
+        schema: the table's stored schema; absent columns are written as null.
+        partition_by: the table's partition columns.
+        table_url: the table's folder.
+        storage: where the folder lies.
+
+    Raises:
+        StorageError: when a file cannot be written; files already written stay invisible.
+    """
+    whole = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
+    if whole.height == 0:
+        return []
+    written = []
+    parts = whole.partition_by(*partition_by, as_dict=True, include_key=False)
+    for key, part in parts.items():
+        partition = dict(zip(partition_by, key, strict=True))
+        written.append(
+            _write_file(part, _file_schema(schema, partition_by), partition, table_url, storage)
+        )
+    return written
+
+
+def write_table(
+    table: pa.Table, *, table_url: str, storage: Storage, partition: dict[str, str] | None = None
+) -> DataFile:
+    """Write an Arrow table as it stands as one Parquet file of an unpartitioned Delta table."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", store_schema=False)
+    return _put(sink.getvalue(), table.num_rows, partition or {}, {}, table_url, storage)
+
+
+def rewrite_without(
+    file: pa.Table, object_ids: Sequence[int], *, partition: dict[str, str], **place: Any
+) -> DataFile | None:
+    """Write a live file's rows again without those of some objects; None when none are left."""
+    keep = pl.from_arrow(file.column("object_id").combine_chunks())
+    assert isinstance(keep, pl.Series)
+    mask = ~keep.is_in(list(object_ids))
+    if not mask.any():
+        return None
+    frame = pl.from_arrow(file)
+    assert isinstance(frame, pl.DataFrame)
+    kept = frame.filter(mask).with_columns(pl.col(pl.String).cast(pl.Categorical))
+    return _write_file(kept, file.schema, dict(partition), place["table_url"], place["storage"])
+
+
+def _file_schema(schema: pa.Schema, partition_by: Sequence[str]) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name not in partition_by])
+
+
+def _write_file(
+    part: pl.DataFrame,
+    schema: pa.Schema,
+    partition: dict[str, Any],
+    table_url: str,
+    storage: Storage,
+) -> DataFile:
+    dictionaries = {
+        name: _dictionary(part[name])
+        for name, dtype in part.schema.items()
+        if isinstance(dtype, pl.Categorical)
+    }
+    order = _order(part, dictionaries)
+    numbers = part.select(pl.exclude(list(dictionaries)))[order]
+    for column in dictionaries.values():
+        column.codes = column.codes[order]
+    text = pa.dictionary(pa.int32(), pa.string())
+    written_as = pa.schema(
+        [
+            pa.field(f.name, text if f.name in dictionaries and f.type == pa.string() else f.type)
+            for f in schema
+        ]
+    )
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        written_as,
+        compression="zstd",
+        store_schema=False,
+        bloom_filter_options={
+            name: {"ndv": max(1, min(ROW_GROUP, len(dictionaries[name].values))), "fpp": fpp}
+            for name, fpp in zip(BLOOM_COLUMNS, [BLOOM_FALSE_POSITIVES] * 3, strict=True)
+            if name in dictionaries and name in written_as.names
+        },
+    ) as writer:
+        for group in _row_groups(numbers, dictionaries, written_as):
+            writer.write_table(group, row_group_size=ROW_GROUP)
+    return _put(
+        sink.getvalue(),
+        part.height,
+        {column: str(value) for column, value in partition.items()},
+        _statistics(part, dictionaries, partition),
+        table_url,
+        storage,
+    )
+
+
+def _dictionary(column: pl.Series) -> _Dictionary:
+    values = column.unique().drop_nulls()
+    texts = values.cast(pl.String)
+    by_text = texts.arg_sort()
+    codes = values.to_physical().to_numpy()
+    ranks = np.full(int(codes.max()) + 1 if len(codes) else 1, -1, np.int32)
+    ranks[codes[by_text.to_numpy()]] = np.arange(len(codes), dtype=np.int32)
+    physical = column.to_physical()
+    if column.null_count():
+        found = ranks[physical.fill_null(0).to_numpy()]
+        found[column.is_null().to_numpy()] = -1
+    else:
+        found = ranks[physical.to_numpy()]
+    return _Dictionary(found, texts[by_text].to_arrow().cast(pa.string()))
+
+
+def _order(part: pl.DataFrame, dictionaries: dict[str, _Dictionary]) -> npt.NDArray[np.int64]:
+    """The rows' order by hour, interface and source, by one packed integer; ties keep theirs."""
+    key = np.zeros(part.height, np.uint64)
+    if "start_time" in part.columns:
+        hours = part["start_time"].to_physical().fill_null(0).to_numpy() // HOUR
+        key = (hours - hours.min()).astype(np.uint64)
+    for name in SORT_BY:
+        if name in dictionaries:
+            column = dictionaries[name]
+            bits = np.uint64(int(len(column.values) + 1).bit_length())
+            key = (key << bits) | (column.codes + 1).astype(np.uint64)
+    return pl.Series(key).arg_sort().to_numpy().astype(np.int64)
+
+
+def _row_groups(
+    numbers: pl.DataFrame, dictionaries: dict[str, _Dictionary], schema: pa.Schema
+) -> Iterator[pa.Table]:
+    height = len(next(iter(dictionaries.values())).codes) if dictionaries else numbers.height
+    for at in range(0, height, ROW_GROUP):
+        rows = min(ROW_GROUP, height - at)
+        columns = []
+        for field in schema:
+            if field.name in dictionaries:
+                column = dictionaries[field.name]
+                array = _compact(column.codes[at : at + rows], column.values)
+            elif field.name in numbers.columns:
+                array = numbers[field.name][at : at + rows].to_arrow()
+            else:
+                array = pa.nulls(rows, field.type)
+            columns.append(array if array.type == field.type else array.cast(field.type))
+        yield pa.table(columns, schema=schema)
+
+
+def _compact(codes: npt.NDArray[np.int32], values: pa.Array) -> pa.DictionaryArray:
+    """A dictionary array of these codes that carries only the values they use."""
+    used = np.zeros(len(values) + 1, np.bool_)
+    used[codes] = True  # -1, null, marks the last place, which holds no value
+    nulls = codes < 0 if used[-1] else None
+    again = (np.cumsum(used) - 1).astype(np.int32)
+    indices = pa.array(again[codes], mask=nulls)
+    return pa.DictionaryArray.from_arrays(indices, values.filter(pa.array(used[:-1])))
+
+
+def _statistics(
+    part: pl.DataFrame, dictionaries: dict[str, _Dictionary], partition: dict[str, Any]
+) -> dict[str, Any]:
+    least: dict[str, Any] = {}
+    most: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for name in STATISTICS:
+        if name in partition or name not in part.columns:
+            continue
+        nulls[name] = part[name].null_count()
+        if nulls[name] == part.height:
+            continue
+        if name in dictionaries:
+            values = dictionaries[name].values
+            least[name], most[name] = values[0].as_py(), values[-1].as_py()
+        else:
+            low, high = part[name].min(), part[name].max()
+            assert isinstance(low, datetime)
+            assert isinstance(high, datetime)
+            least[name], most[name] = _instant(low), _instant(high)
+    return {"minValues": least, "maxValues": most, "nullCount": nulls}
+
+
+def _instant(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _put(
+    body: pa.Buffer,
+    rows: int,
+    partition: dict[str, str],
+    statistics: dict[str, Any],
+    table_url: str,
+    storage: Storage,
+) -> DataFile:
+    name = f"{uuid.uuid4().hex}.zstd.parquet"
+    path = f"{partition_path(partition)}/{name}" if partition else name
+    storage.put(f"{table_url}/{path}", body)
+    return DataFile(
+        path=path,
+        size=body.size,
+        partition={column: str(value) for column, value in partition.items()},
+        rows=rows,
+        statistics=json.dumps({"numRecords": rows, **statistics}),
+        modified=int(datetime.now(UTC).timestamp() * 1000),
+    )
