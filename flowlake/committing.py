@@ -170,6 +170,10 @@ class Tables:
             if behind < n:
                 self._repair(flows, objects, rejects, n)
 
+    def batch(self, name: str) -> int:
+        """The number of the last batch in a table; 0 before the first."""
+        return self.table(name).transaction_version(APPLICATION) or 0
+
     def ledger(self) -> pl.DataFrame:
         """The ledger as it stands, for readers: nothing is repaired."""
         return self._read_ledger(self.table("objects"))
@@ -258,7 +262,7 @@ class Tables:
         try:
             self._commit_table(table, [_add(file) for file in files], n, {})
         except CommitConflict:
-            if (self.table(name).transaction_version(APPLICATION) or 0) < n:
+            if self.batch(name) < n:
                 raise
 
     def _commit_table(

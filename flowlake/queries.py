@@ -131,6 +131,6 @@ def _cast(query: Query, param: Param, value: object) -> Any:
     except duckdb.Error as error:
         raise UsageError(refusal) from error
     cast, number = row or (None, None)
-    if False and not isinstance(cast, bool) and number != float(cast):
+    if isinstance(cast, int) and not isinstance(cast, bool) and number != float(cast):
         raise UsageError(refusal)
     return cast

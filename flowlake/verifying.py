@@ -1,0 +1,239 @@
+"""Proof that nothing is missing and nothing is double: listing = ledger = lake."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from flowlake.committing import Tables, live_files
+from flowlake.converting import list_objects
+from flowlake.errors import UsageError
+from flowlake.lake import When
+from flowlake.storage import Access, canonical, delta_options, is_remote, open_storage
+from flowlake.window import window
+
+GRACE = timedelta(minutes=15)
+"""Raw objects younger than this may still be on their way: not being converted is no gap."""
+
+SETTLING = 3
+"""Seconds a commit under way is given before a ledger behind its lake counts as a gap."""
+
+GAPS: dict[str, pl.DataType] = {"gap": pl.String(), "url": pl.String(), "detail": pl.String()}
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared, and every difference found.
+
+    ``gaps`` has the columns gap (what kind), url (of the raw object, the file or the lake) and
+    detail. ``expired`` objects are in the ledger and no longer listed; ``young`` ones are listed,
+    newer than the grace and not yet converted: neither is a gap.
+    """
+
+    gaps: pl.DataFrame
+    files: int
+    rows: int
+    objects: int
+    unreadable: int
+    listed: int
+    expired: int
+    young: int
+    sources: tuple[str, ...]
+
+
+def verify(
+    *sources: str | os.PathLike[str],
+    lake: str | os.PathLike[str] = "lake",
+    grace: timedelta = GRACE,
+    since: When = None,
+    until: When = None,
+    account: str | Sequence[str] | None = None,
+    region: str | Sequence[str] | None = None,
+    access: Access = Access(),
+) -> Verification:
+    """Compare the sources' listing, the ledger and the lake. Eager; changes nothing.
+
+    Args:
+        sources: what to list; by default the sources the ledger knows.
+        lake: the lake to verify.
+        grace: how old a listed object must be to be missed.
+        since: compare only listed objects whose own time stamp is not before this …
+        until: … and before this.
+        account: compare only listed objects named for this account or these.
+        region: compare only listed objects named for this region or these.
+        access: AWS profile and requester-pays.
+
+    Raises:
+        UsageError: for a time or an account that cannot be read.
+        StorageError: when a source or the lake cannot be listed.
+        LakeError: when there is no lake.
+    """
+    if grace < timedelta(0):
+        raise UsageError("A grace cannot be negative.")
+    tables = Tables(canonical(lake), access)
+    wanted = window(since, until, account, region)
+    gaps = _settle(tables)
+    flows = tables.table("flows")
+    ledger = tables.ledger()
+    live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
+    files = live_files(flows)
+    present = _present(tables, files, gaps)
+    _compare_rows(tables, present, live, gaps)
+    _compare_rejects(tables, live, gaps)
+    places = [canonical(source) for source in sources] or live["source"].unique().sort().to_list()
+    there = [place for place in places if is_remote(place) or Path(place).exists()]
+    listing = (
+        list_objects(there, wanted, access, apart_from=tables.url)
+        if there
+        else live.select("url", "etag", "last_modified").clear()
+    )
+    young = _compare_listing(listing, live, grace, gaps)
+    of_places = live.filter(pl.col("source").is_in(places))
+    if wanted.since is not None:
+        of_places = of_places.filter(pl.coalesce("slot", "last_modified") >= wanted.since)
+    if wanted.until is not None:
+        of_places = of_places.filter(pl.coalesce("slot", "last_modified") < wanted.until)
+    for column, names in (("account_id", wanted.accounts), ("region", wanted.regions)):
+        if names:
+            of_places = of_places.filter(pl.col(column).is_in(names))
+    return Verification(
+        gaps=pl.DataFrame(gaps, schema=GAPS, orient="row"),
+        files=files.height,
+        rows=int(files["rows"].sum()),
+        objects=live.height,
+        unreadable=live.filter(pl.col("state") == "unreadable").height,
+        listed=listing.height,
+        expired=of_places.join(listing, on="url", how="anti").height,
+        young=young,
+        sources=tuple(places),
+    )
+
+
+Gaps = list[tuple[str, str, str]]
+
+
+def _settle(tables: Tables) -> Gaps:
+    """Wait out a commit under way; a ledger that stays behind is a gap."""
+    deadline = time.monotonic() + SETTLING
+    while True:
+        n = tables.batch("flows")
+        behind = tables.batch("objects")
+        if behind >= n:
+            return []
+        if time.monotonic() > deadline:
+            detail = (
+                f"batch {n} is in flows and not yet in the ledger: a converter was cut off; "
+                "the next `flowlake convert` finishes it"
+            )
+            return [("ledger behind", tables.url, detail)]
+        time.sleep(0.2)
+
+
+def _present(tables: Tables, files: pl.DataFrame, gaps: Gaps) -> list[str]:
+    """The live files that are there in the size the log says; a gap for each other."""
+    root = tables.table_url("flows")
+    if files.is_empty():
+        return []
+    listed = pl.concat(tables.storage.list(root)).select("url", found="size")
+    expected = files.select("size", "rows", url=pl.lit(root + "/") + pl.col("path"))
+    compared = expected.join(listed, on="url", how="left").sort("url")
+    for url, size, rows, found in compared.select("url", "size", "rows", "found").iter_rows():
+        if found is None:
+            gaps.append(("file missing", url, f"its {rows:,} rows are lost: restore the file"))
+        elif found != size:
+            gaps.append(("file damaged", url, f"it has {found:,} bytes, the log says {size:,}"))
+    return compared.filter(pl.col("found") == pl.col("size"))["url"].to_list()
+
+
+def _compare_rows(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
+    counts = pl.DataFrame(schema={"object_id": pl.Int64, "has": pl.UInt32})
+    if paths:
+        try:
+            counts = (
+                pl.scan_parquet(
+                    paths,
+                    hive_partitioning=False,
+                    missing_columns="insert",
+                    extra_columns="ignore",
+                    schema={"object_id": pl.Int64},
+                    storage_options=delta_options(tables.url, tables.access),
+                )
+                .group_by("object_id")
+                .agg(has=pl.len())
+                .collect(engine="streaming")
+            )
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            gaps.append(("file damaged", tables.table_url("flows"), f"cannot be read: {reason}"))
+    compared = (
+        live.select("object_id", "url", "rows", "lines", "rejected")
+        .join(counts, on="object_id", how="full", coalesce=True)
+        .with_columns(pl.col("rows", "has").fill_null(0))
+        .sort("url", "object_id")
+    )
+    for url, rows, has in (
+        compared.filter(pl.col("rows") != pl.col("has")).select("url", "rows", "has").iter_rows()
+    ):
+        if url is None:
+            gaps.append(("rows of no object", tables.url, f"{has:,} rows are not in the ledger"))
+        else:
+            gaps.append(("rows differ", url, f"the ledger says {rows:,} rows, flows has {has:,}"))
+    uneven = compared.filter(pl.col("lines") != pl.col("rows") + pl.col("rejected"))
+    for url, lines, rows, rejected in uneven.select("url", "lines", "rows", "rejected").iter_rows():
+        detail = f"{lines:,} lines, but {rows:,} rows and {rejected:,} rejects"
+        gaps.append(("lines differ", url, detail))
+
+
+def _compare_rejects(tables: Tables, live: pl.DataFrame, gaps: Gaps) -> None:
+    files = tables.table("rejects").file_uris()
+    has = pl.DataFrame(schema={"object_id": pl.Int64, "has": pl.UInt32})
+    if files:
+        try:
+            has = (
+                pl.scan_parquet(
+                    files,
+                    hive_partitioning=False,
+                    storage_options=delta_options(tables.url, tables.access),
+                )
+                .group_by("object_id")
+                .agg(has=pl.len())
+                .collect()
+            )
+        except (pl.exceptions.PolarsError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            gaps.append(("file missing", tables.table_url("rejects"), f"cannot be read: {reason}"))
+    expected = pl.col("rejected") + (pl.col("state") == "unreadable").cast(pl.Int64)
+    compared = live.join(has, on="object_id", how="left").with_columns(
+        pl.col("has").fill_null(0), expected=expected
+    )
+    for url, said, found in (
+        compared.filter(pl.col("has") != pl.col("expected"))
+        .select("url", "expected", "has")
+        .iter_rows()
+    ):
+        gaps.append(
+            ("rejects differ", url, f"the ledger says {said:,} rejects, rejects has {found:,}")
+        )
+
+
+def _compare_listing(
+    listing: pl.DataFrame, live: pl.DataFrame, grace: timedelta, gaps: Gaps
+) -> int:
+    """Add a gap for each listed object the ledger lacks in this version; count the young."""
+    known = live.select("url", known="etag")
+    missing = (
+        listing.join(known, on="url", how="left")
+        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")))
+        .sort("url")
+    )
+    old = missing.filter(pl.col("last_modified") <= datetime.now(UTC) - grace)
+    for url, before in old.select("url", "known").iter_rows():
+        if before is None:
+            gaps.append(("not converted", url, "it is listed and not in the ledger"))
+        else:
+            gaps.append(("changed", url, "it has other content than what was converted"))
+    return missing.height - old.height
