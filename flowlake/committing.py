@@ -82,9 +82,14 @@ class Head:
     objects: deltalake.DeltaTable
     rejects: deltalake.DeltaTable
     n: int
-    """The last batch in ``flows`` and in the ledger."""
+    """The last batch in ``flows``."""
     ledger: pl.DataFrame
     """All rows of ``objects``; ``live`` keeps those that stand."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the ledger is at the same batch: before, a commit is under way or cut off."""
+        return _batch(self.objects) == self.n
 
     @property
     def live(self) -> pl.DataFrame:
@@ -154,25 +159,22 @@ class Tables:
     def _options(self) -> dict[str, str]:
         return delta_options(self.url, self.access)
 
-    def head(self) -> Head:
-        """Load a consistent view, finishing the commit of another process that was cut off.
+    def view(self) -> Head:
+        """Load the three tables as they stand; ``settled`` says whether they belong together.
 
         ``flows`` is read first: a ledger read before it could hide that batch n had landed.
         """
-        while True:
-            flows = self.table("flows")
-            n = flows.transaction_version(APPLICATION) or 0
-            rejects = self.table("rejects")
-            objects = self.table("objects")
-            behind = objects.transaction_version(APPLICATION) or 0
-            if behind == n:
-                return Head(flows, objects, rejects, n, self._read_ledger(objects))
-            if behind < n:
-                self._repair(flows, objects, rejects, n)
+        flows = self.table("flows")
+        rejects = self.table("rejects")
+        objects = self.table("objects")
+        return Head(flows, objects, rejects, _batch(flows), self._read_ledger(objects))
 
-    def batch(self, name: str) -> int:
-        """The number of the last batch in a table; 0 before the first."""
-        return self.table(name).transaction_version(APPLICATION) or 0
+    def head(self) -> Head:
+        """Load a view to commit on, finishing the commit of another process that was cut off."""
+        while not (head := self.view()).settled:
+            if _batch(head.objects) < head.n:
+                self._repair(head)
+        return head
 
     def ledger(self) -> pl.DataFrame:
         """The ledger as it stands, for readers: nothing is repaired."""
@@ -229,17 +231,11 @@ class Tables:
                 head.flows.alter.add_columns([deltalake.Field(name, text) for name in missing])
         return bool(missing)
 
-    def _repair(
-        self,
-        flows: deltalake.DeltaTable,
-        objects: deltalake.DeltaTable,
-        rejects: deltalake.DeltaTable,
-        n: int,
-    ) -> None:
-        files = self._named_by(flows, n)
-        for table, name in ((rejects, "rejects"), (objects, "objects")):
-            if (table.transaction_version(APPLICATION) or 0) < n:
-                self._follow(table, name, files[name], n)
+    def _repair(self, head: Head) -> None:
+        files = self._named_by(head.flows, head.n)
+        for table, name in ((head.rejects, "rejects"), (head.objects, "objects")):
+            if _batch(table) < head.n:
+                self._follow(table, name, files[name], head.n)
 
     def _named_by(self, flows: deltalake.DeltaTable, n: int) -> dict[str, list[DataFile]]:
         with _explained(self.url):
@@ -262,7 +258,7 @@ class Tables:
         try:
             self._commit_table(table, [_add(file) for file in files], n, {})
         except CommitConflict:
-            if self.batch(name) < n:
+            if _batch(self.table(name)) < n:
                 raise
 
     def _commit_table(
@@ -317,6 +313,11 @@ class Tables:
                 )
             )
         return actions
+
+
+def _batch(table: deltalake.DeltaTable) -> int:
+    """The number of the last batch in a table; 0 before the first."""
+    return table.transaction_version(APPLICATION) or 0
 
 
 def live_files(flows: deltalake.DeltaTable) -> pl.DataFrame:

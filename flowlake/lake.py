@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from flowlake.committing import REJECTED, Tables, live_files
-from flowlake.errors import UsageError
+from flowlake.errors import LakeError, UsageError
 from flowlake.fields import BY_COLUMN, COLUMNS
 from flowlake.queries import load_query, register_protocols, run
 from flowlake.storage import Access, canonical, delta_options, is_remote, s3_filesystem
@@ -149,7 +149,8 @@ class Lake:
             UsageError: for an unknown query, an unknown, missing or ill-typed parameter.
         """
         query = load_query(name)
-        return run(self.connect(since, until, account, region), query, parameters)
+        connection = self._connection(window(since, until, account, region), set())
+        return run(connection, query, parameters)
 
     def sql(
         self,
@@ -167,14 +168,16 @@ class Lake:
         """
         import duckdb
 
-        connection = self.connect(since, until, account, region)
+        wanted = window(since, until, account, region)
         try:
+            connection = self._connection(
+                wanted, {table for table in ("objects", "rejects") if table in statement.lower()}
+            )
             statements = connection.extract_statements(statement)
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
             if kinds != ["SELECT"]:
                 raise UsageError(
-                    "Write one SELECT statement (WITH and EXPLAIN ANALYZE's SELECT included); "
-                    f"this is {', '.join(kinds) or 'nothing'}."
+                    f"Write one SELECT statement; this is {', '.join(kinds) or 'nothing'}."
                 )
             return connection.sql(statement)
         except duckdb.Error as error:
@@ -188,9 +191,11 @@ class Lake:
         It has ``flows`` (of the window), ``objects``, ``rejects`` and ``protocols``, is set to UTC,
         and can neither open other files nor change its settings.
         """
+        return self._connection(window(since, until, account, region), {"objects", "rejects"})
+
+    def _connection(self, wanted: Window, tables: set[str]) -> "duckdb.DuckDBPyConnection":
         import duckdb
 
-        wanted = window(since, until, account, region)
         connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": False,
@@ -202,8 +207,10 @@ class Lake:
         if is_remote(self.url):
             connection.execute(f"SET threads = {REMOTE_THREADS}")
         register_protocols(connection)
-        connection.register("objects", self.objects().to_arrow())
-        connection.register("rejects", self.rejects().to_arrow())
+        if "objects" in tables:
+            connection.register("objects", self.objects().to_arrow())
+        if "rejects" in tables:
+            connection.register("rejects", self.rejects().to_arrow())
         paths = self._paths(wanted)
         if not paths:
             connection.register("all_flows", arrow_schema(self._schema).empty_table())
@@ -211,7 +218,10 @@ class Lake:
             connection.register("all_flows", self._dataset(paths))
         else:
             connection.execute(f"SET allowed_paths = {_literal(paths)}")
-            connection.execute(f"CREATE VIEW all_flows AS {self._read_parquet(paths)}")
+            try:
+                connection.execute(f"CREATE VIEW all_flows AS {self._read_parquet(paths)}")
+            except duckdb.IOException as error:
+                raise _damaged(self.url, error) from error
         conditions = _sql_conditions(wanted)
         connection.execute(
             "CREATE VIEW flows AS SELECT "
@@ -328,6 +338,29 @@ def open_lake(lake: str | os.PathLike[str] | None = None, access: Access = Acces
     """
     where = lake if lake is not None else os.environ.get("FLOWLAKE_LAKE", "lake")
     return Lake(Tables(canonical(where), access))
+
+
+def collect(relation: "duckdb.DuckDBPyRelation") -> pl.DataFrame:
+    """Run a relation and take its rows as a Polars frame.
+
+    Raises:
+        UsageError: when the statement fails on the data it meets.
+        LakeError: when a data file cannot be read.
+    """
+    import duckdb
+
+    try:
+        rows: pl.DataFrame = relation.pl()
+        return rows
+    except duckdb.IOException as error:
+        raise _damaged("this lake", error) from error
+    except duckdb.Error as error:
+        raise UsageError(f"DuckDB refuses the statement: {error}") from error
+
+
+def _damaged(lake: str, error: Exception) -> LakeError:
+    reason = str(error).splitlines()[0]
+    return LakeError(f"A file of {lake} cannot be read: run `flowlake verify`. ({reason})")
 
 
 def stored_schema(flows: "deltalake.DeltaTable") -> pl.Schema:

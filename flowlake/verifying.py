@@ -9,11 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
-from flowlake.committing import Tables, live_files
+from flowlake.committing import Head, Tables, live_files
 from flowlake.converting import list_objects
 from flowlake.errors import UsageError
 from flowlake.lake import When
-from flowlake.storage import Access, canonical, delta_options, is_remote, open_storage
+from flowlake.storage import Access, canonical, delta_options, is_remote
 from flowlake.window import window
 
 GRACE = timedelta(minutes=15)
@@ -76,14 +76,13 @@ def verify(
         raise UsageError("A grace cannot be negative.")
     tables = Tables(canonical(lake), access)
     wanted = window(since, until, account, region)
-    gaps = _settle(tables)
-    flows = tables.table("flows")
-    ledger = tables.ledger()
-    live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
-    files = live_files(flows)
+    gaps: Gaps = []
+    head = _settled(tables, gaps)
+    live = head.live
+    files = live_files(head.flows)
     present = _present(tables, files, gaps)
     _compare_rows(tables, present, live, gaps)
-    _compare_rejects(tables, live, gaps)
+    _compare_rejects(tables, head.rejects.file_uris(), live, gaps)
     places = [canonical(source) for source in sources] or live["source"].unique().sort().to_list()
     there = [place for place in places if is_remote(place) or Path(place).exists()]
     listing = (
@@ -116,21 +115,19 @@ def verify(
 Gaps = list[tuple[str, str, str]]
 
 
-def _settle(tables: Tables) -> Gaps:
+def _settled(tables: Tables, gaps: Gaps) -> Head:
     """Wait out a commit under way; a ledger that stays behind is a gap."""
     deadline = time.monotonic() + SETTLING
-    while True:
-        n = tables.batch("flows")
-        behind = tables.batch("objects")
-        if behind >= n:
-            return []
+    while not (head := tables.view()).settled:
         if time.monotonic() > deadline:
             detail = (
-                f"batch {n} is in flows and not yet in the ledger: a converter was cut off; "
+                f"batch {head.n} is in flows and not yet in the ledger: a converter was cut off; "
                 "the next `flowlake convert` finishes it"
             )
-            return [("ledger behind", tables.url, detail)]
+            gaps.append(("ledger behind", tables.url, detail))
+            return head
         time.sleep(0.2)
+    return head
 
 
 def _present(tables: Tables, files: pl.DataFrame, gaps: Gaps) -> list[str]:
@@ -188,8 +185,7 @@ def _compare_rows(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Ga
         gaps.append(("lines differ", url, detail))
 
 
-def _compare_rejects(tables: Tables, live: pl.DataFrame, gaps: Gaps) -> None:
-    files = tables.table("rejects").file_uris()
+def _compare_rejects(tables: Tables, files: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
     has = pl.DataFrame(schema={"object_id": pl.Int64, "has": pl.UInt32})
     if files:
         try:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from flowlake.errors import UsageError
 
+AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -58,8 +59,8 @@ def parse_time(time: datetime | str, now: datetime) -> datetime:
         UsageError: when it is neither.
     """
     if isinstance(time, str):
-        if match := re.fullmatch(r"(\d{1,6})([mhdw])", time.strip()):
-            return now - timedelta(**{UNITS[match[2]]: int(match[1])})
+        if AGE.fullmatch(time.strip()):
+            return now - parse_age(time)
         try:
             time = datetime.fromisoformat(time.strip())
         except ValueError as error:
@@ -67,3 +68,15 @@ def parse_time(time: datetime | str, now: datetime) -> datetime:
                 f"{time!r} is not a time: write 2026-01-14, 2026-01-14T22:05Z, 24h or 7d (UTC)."
             ) from error
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def parse_age(age: str) -> timedelta:
+    """A span of time such as ``15m``, ``24h``, ``7d`` or ``2w``.
+
+    Raises:
+        UsageError: when it is none.
+    """
+    match = AGE.fullmatch(age.strip())
+    if match is None:
+        raise UsageError(f"{age!r} is not an age: write 15m, 24h, 7d or 2w.")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
