@@ -1,0 +1,61 @@
+# One definition of each task; .ci/run and people call the same. `make` alone lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SOURCE ?= sample-bucket
+LAKE   ?= lake
+
+.DEFAULT_GOAL := help
+
+.PHONY: help install convert test lint types check docs format bench clean
+
+help:  ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  SOURCE=$(SOURCE) LAKE=$(LAKE): folders or s3://…, for make convert"
+
+$(BIN)/flowlake: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "FlowLake needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/flowlake
+	@echo "Adding the development tools …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(BIN)/flowlake
+
+install: $(BIN)/flowlake  ## set up .venv with the flowlake command
+
+sample-bucket: | $(BIN)/flowlake
+	@$(BIN)/flowlake sample $@.part && mv $@.part $@
+
+convert: $(BIN)/flowlake $(if $(filter sample-bucket,$(SOURCE)),sample-bucket)  ## convert SOURCE into LAKE and show the traffic by protocol
+	@$(BIN)/flowlake convert '$(SOURCE)' --lake '$(LAKE)'
+	@$(BIN)/flowlake query protocol_breakdown --lake '$(LAKE)'
+
+test: lint types  ## lint, types, and every test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## ruff: style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy --strict
+	@$(BIN)/mypy
+
+check: test  ## the same as test
+
+format: $(VENV)/.dev  ## rewrite the code in the house's format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(BIN)/flowlake  ## regenerate queries/README.md
+	@$(BIN)/python -m flowlake.catalog > queries/README.md
+
+bench: $(VENV)/.dev  ## measure conversion beside DuckDB's COPY
+	@$(BIN)/python -m benchmarks.convert
+
+clean:  ## remove the environment, the sample bucket and the lake in this folder
+	rm -rf $(VENV) sample-bucket sample-bucket.part lake
