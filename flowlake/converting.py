@@ -31,6 +31,10 @@ from flowlake.window import Window, window
 PARTITIONS = ("date", "region", "account_id")
 """The columns a lake may be partitioned by, in the order of its folders."""
 
+FEW_PLACES = 100
+"""Pairs of account and region up to which a new lake gets a folder for each: at hourly runs they
+make 2,400 files a day. Past that it is partitioned by date alone, and sorted by the rest."""
+
 TASK_BYTES = 32 << 20
 TASK_OBJECTS = 2_000
 COMMIT_OBJECTS = 20_000
@@ -105,7 +109,8 @@ def convert(
         region: only objects named for this region or these.
         workers: processes; by default one a core. 1 converts in this process. More than one
             starts processes, so a script must guard its main code with ``__name__``.
-        partition_by: partition columns for a new lake: ``PARTITIONS`` or its first ones.
+        partition_by: partition columns for a new lake: ``PARTITIONS`` or its first ones. By
+            default all of them, or ``date`` alone for more than ``FEW_PLACES`` places.
         executor: runs the tasks instead; anything with ``concurrent.futures``' interface.
         access: AWS profile and requester-pays.
         progress: called in this process after each task and each commit.
@@ -125,7 +130,7 @@ def convert(
     tables = Tables(canonical(lake), access)
     listing = list_objects(sources, wanted, access, apart_from=tables.url)
     if not tables.exist():
-        tables.create(_partitions(partition_by))
+        tables.create(_partitions(partition_by) if partition_by else _fitting(listing))
     elif partition_by is not None:
         _same_partitions(tables, partition_by)
     run = _Run(tables, listing, progress, commit_seconds)
@@ -260,9 +265,14 @@ def _tasks(new: Sequence[RawObject], workers: int) -> list[list[RawObject]]:
     return tasks
 
 
-def _partitions(given: Sequence[str] | None) -> tuple[str, ...]:
-    chosen = tuple(given or PARTITIONS)
-    if chosen != PARTITIONS[: len(chosen)]:
+def _fitting(listing: pl.DataFrame) -> tuple[str, ...]:
+    places = listing.select("account_id", "region").n_unique()
+    return PARTITIONS if places <= FEW_PLACES else PARTITIONS[:1]
+
+
+def _partitions(given: Sequence[str]) -> tuple[str, ...]:
+    chosen = tuple(name.strip() for name in given)
+    if not chosen or chosen != PARTITIONS[: len(chosen)]:
         raise UsageError(
             f"A lake is partitioned by {', '.join(PARTITIONS)} or the first of them, "
             f"not by {', '.join(chosen)}."

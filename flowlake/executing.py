@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -121,7 +122,12 @@ def single_threaded_engines() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Let a worker end when its coordinator was killed: nothing it writes could be committed."""
+    """Let a worker end when its coordinator was killed: nothing it writes could be committed.
+
+    An interrupt from the keyboard reaches the whole group of processes; the coordinator alone
+    answers it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

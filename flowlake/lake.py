@@ -67,6 +67,10 @@ class Lake:
         self._files = live_files(self._flows)
         self._schema = stored_schema(self._flows)
 
+    def __fspath__(self) -> str:
+        """Where the lake is, so that a lake can be given wherever a lake's place is asked for."""
+        return self.url
+
     @property
     def url(self) -> str:
         """Where the lake is."""

@@ -23,6 +23,8 @@ from flowlake.writing import DataFile, write_flows, write_table
 ROWS_PER_FILE = 1_000_000
 """Rows a task gathers before it writes."""
 
+REJECTS_PER_FILE = 200_000
+
 FETCH_THREADS = 32
 """Requests in flight a worker keeps to a bucket."""
 
@@ -127,15 +129,7 @@ class _Conversion:
             else:
                 self._enter(raw, "converted", count)
         self._write_flows()
-        if self._rejects:
-            rejects = pl.concat(self._rejects).select(REJECTED.names).to_arrow()
-            self._result.rejects.append(
-                write_table(
-                    rejects.cast(REJECTED),
-                    table_url=f"{self._task.lake}/rejects",
-                    storage=self._storage,
-                )
-            )
+        self._write_rejects()
         self._result.ledger = pa.Table.from_pylist(self._ledger, schema=OBJECTS)
         return self._result
 
@@ -159,6 +153,8 @@ class _Conversion:
 
     def _reject(self, raw: RawObject, rejects: pl.DataFrame) -> None:
         self._rejects.append(rejects.with_columns(object_id=pl.lit(raw.object_id, pl.Int64)))
+        if sum(frame.height for frame in self._rejects) >= REJECTS_PER_FILE:
+            self._write_rejects()
 
     def _enter(self, raw: RawObject, state: str, count: _Count) -> None:
         counted = asdict(count)
@@ -196,6 +192,19 @@ class _Conversion:
             storage=self._storage,
         )
         self._frames = []
+
+    def _write_rejects(self) -> None:
+        if not self._rejects:
+            return
+        rejects = pl.concat(self._rejects).select(REJECTED.names).to_arrow()
+        self._result.rejects.append(
+            write_table(
+                rejects.cast(REJECTED),
+                table_url=f"{self._task.lake}/rejects",
+                storage=self._storage,
+            )
+        )
+        self._rejects = []
 
 
 def _fetched(task: Task) -> Iterator[tuple[RawObject, bytes | StorageError]]:

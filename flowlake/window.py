@@ -58,16 +58,16 @@ def parse_time(time: datetime | str, now: datetime) -> datetime:
     Raises:
         UsageError: when it is neither.
     """
-    if isinstance(time, str):
-        if AGE.fullmatch(time.strip()):
-            return now - parse_age(time)
-        try:
+    try:
+        if isinstance(time, str):
+            if AGE.fullmatch(time.strip()):
+                return now - parse_age(time)
             time = datetime.fromisoformat(time.strip())
-        except ValueError as error:
-            raise UsageError(
-                f"{time!r} is not a time: write 2026-01-14, 2026-01-14T22:05Z, 24h or 7d (UTC)."
-            ) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{str(time)!r} is not a time: write 2026-01-14, 2026-01-14T22:05Z, 24h or 7d (UTC)."
+        ) from error
 
 
 def parse_age(age: str) -> timedelta:
