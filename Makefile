@@ -7,7 +7,8 @@ LAKE   ?= lake
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install convert test lint types check docs format bench clean
+
+.PHONY: help install convert test oldest lint types check docs format bench clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +36,17 @@ convert: $(BIN)/flowlake $(if $(filter sample-bucket,$(SOURCE)),sample-bucket)  
 	@$(BIN)/flowlake convert '$(SOURCE)' --lake '$(LAKE)'
 	@$(BIN)/flowlake query protocol_breakdown --lake '$(LAKE)'
 
-test: lint types  ## lint, types, and every test
+test: lint types oldest  ## lint, types, and every test
 	@$(BIN)/python -m pytest
+
+OLDEST := $(VENV)/duckdb-1.5.5
+
+$(OLDEST): $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ duckdb==1.5.5
+
+oldest: $(OLDEST)  ## the saved queries on the oldest DuckDB that is supported
+	@PYTHONPATH=$(OLDEST) $(BIN)/python -c 'import duckdb; assert duckdb.__version__ == "1.5.5"'
+	@PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest --quiet tests/test_parity.py tests/test_queries.py
 
 lint: $(VENV)/.dev  ## ruff: style and format
 	@$(BIN)/ruff check .

@@ -27,6 +27,9 @@ ROW_GROUP = 122_880
 BLOOM_COLUMNS = ("srcaddr", "dstaddr", "interface_id")
 BLOOM_FALSE_POSITIVES = 0.01
 
+PLAIN = ("bytes", "srcport", "dstport")
+"""Numbers of so many values that a dictionary of them costs more than it saves."""
+
 STATISTICS = ("start_time", "end_time", *BLOOM_COLUMNS, "account_id", "region")
 """Columns whose range each file's entry in the log always states."""
 
@@ -77,16 +80,12 @@ def write_flows(
     Raises:
         StorageError: when a file cannot be written; files already written stay invisible.
     """
-    whole = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
-    if whole.height == 0:
-        return []
+    within = pa.schema([field for field in schema if field.name not in partition_by])
     written = []
-    parts = whole.partition_by(*partition_by, as_dict=True, include_key=False)
-    for key, part in parts.items():
+    for key, parts in _by_partition(frames, partition_by).items():
+        part = pl.concat(parts, how="diagonal")
         partition = dict(zip(partition_by, key, strict=True))
-        written.append(
-            _write_file(part, _file_schema(schema, partition_by), partition, table_url, storage)
-        )
+        written.append(_write_file(part, within, partition, table_url, storage))
     return written
 
 
@@ -114,8 +113,20 @@ def rewrite_without(
     return _write_file(kept, file.schema, dict(partition), place["table_url"], place["storage"])
 
 
-def _file_schema(schema: pa.Schema, partition_by: Sequence[str]) -> pa.Schema:
-    return pa.schema([field for field in schema if field.name not in partition_by])
+def _by_partition(
+    frames: Sequence[pl.DataFrame], partition_by: Sequence[str]
+) -> dict[tuple[object, ...], list[pl.DataFrame]]:
+    """The frames of each partition; a frame of one partition, as most are, is not copied."""
+    parts: dict[tuple[object, ...], list[pl.DataFrame]] = {}
+    for frame in frames:
+        if all(frame[column].n_unique() == 1 for column in partition_by):
+            key = tuple(frame[column][0] for column in partition_by)
+            parts.setdefault(key, []).append(frame.drop(partition_by))
+        elif frame.height:
+            split = frame.partition_by(*partition_by, as_dict=True, include_key=False)
+            for key, part in split.items():
+                parts.setdefault(key, []).append(part)
+    return parts
 
 
 def _write_file(
@@ -125,15 +136,19 @@ def _write_file(
     table_url: str,
     storage: Storage,
 ) -> DataFile:
+    rows = part.height
+    part = part.select([column.name for column in part if column.null_count() < rows])
     dictionaries = {
         name: _dictionary(part[name])
         for name, dtype in part.schema.items()
         if isinstance(dtype, pl.Categorical)
     }
     order = _order(part, dictionaries)
-    numbers = part.select(pl.exclude(list(dictionaries)))[order]
+    # One chunk first: to gather from many takes thrice as long.
+    numbers = part.select(pl.exclude(list(dictionaries))).rechunk()[order]
+    places = order.to_numpy().astype(np.intp)
     for column in dictionaries.values():
-        column.codes = column.codes[order]
+        column.codes = column.codes[places]
     text = pa.dictionary(pa.int32(), pa.string())
     written_as = pa.schema(
         [
@@ -145,21 +160,25 @@ def _write_file(
     with pq.ParquetWriter(
         sink,
         written_as,
-        compression="zstd",
+        compression={n: "zstd" if n in part.columns else "none" for n in written_as.names},
         store_schema=False,
+        use_dictionary=[name for name in written_as.names if name not in PLAIN],
         bloom_filter_options={
-            name: {"ndv": max(1, min(ROW_GROUP, len(dictionaries[name].values))), "fpp": fpp}
-            for name, fpp in zip(BLOOM_COLUMNS, [BLOOM_FALSE_POSITIVES] * 3, strict=True)
+            name: {
+                "ndv": max(1, min(ROW_GROUP, len(dictionaries[name].values))),
+                "fpp": BLOOM_FALSE_POSITIVES,
+            }
+            for name in BLOOM_COLUMNS
             if name in dictionaries and name in written_as.names
         },
     ) as writer:
-        for group in _row_groups(numbers, dictionaries, written_as):
+        for group in _row_groups(rows, numbers, dictionaries, written_as):
             writer.write_table(group, row_group_size=ROW_GROUP)
     return _put(
         sink.getvalue(),
-        part.height,
+        rows,
         {column: str(value) for column, value in partition.items()},
-        _statistics(part, dictionaries, partition),
+        _statistics(rows, part, dictionaries, partition),
         table_url,
         storage,
     )
@@ -181,8 +200,8 @@ def _dictionary(column: pl.Series) -> _Dictionary:
     return _Dictionary(found, texts[by_text].to_arrow().cast(pa.string()))
 
 
-def _order(part: pl.DataFrame, dictionaries: dict[str, _Dictionary]) -> npt.NDArray[np.int64]:
-    """The rows' order by hour, interface and source, by one packed integer; ties keep theirs."""
+def _order(part: pl.DataFrame, dictionaries: dict[str, _Dictionary]) -> pl.Series:
+    """The rows' order by hour, interface and source, by one packed integer."""
     key = np.zeros(part.height, np.uint64)
     if "start_time" in part.columns:
         hours = part["start_time"].to_physical().fill_null(0).to_numpy() // HOUR
@@ -192,13 +211,13 @@ def _order(part: pl.DataFrame, dictionaries: dict[str, _Dictionary]) -> npt.NDAr
             column = dictionaries[name]
             bits = np.uint64(int(len(column.values) + 1).bit_length())
             key = (key << bits) | (column.codes + 1).astype(np.uint64)
-    return pl.Series(key).arg_sort().to_numpy().astype(np.int64)
+    return pl.Series(key).arg_sort()
 
 
 def _row_groups(
-    numbers: pl.DataFrame, dictionaries: dict[str, _Dictionary], schema: pa.Schema
+    height: int, numbers: pl.DataFrame, dictionaries: dict[str, _Dictionary], schema: pa.Schema
 ) -> Iterator[pa.Table]:
-    height = len(next(iter(dictionaries.values())).codes) if dictionaries else numbers.height
+    absent = {kind: pa.nulls(min(ROW_GROUP, height), kind) for kind in set(schema.types)}
     for at in range(0, height, ROW_GROUP):
         rows = min(ROW_GROUP, height - at)
         columns = []
@@ -209,7 +228,7 @@ def _row_groups(
             elif field.name in numbers.columns:
                 array = numbers[field.name][at : at + rows].to_arrow()
             else:
-                array = pa.nulls(rows, field.type)
+                array = absent[field.type][:rows]
             columns.append(array if array.type == field.type else array.cast(field.type))
         yield pa.table(columns, schema=schema)
 
@@ -225,16 +244,19 @@ def _compact(codes: npt.NDArray[np.int32], values: pa.Array) -> pa.DictionaryArr
 
 
 def _statistics(
-    part: pl.DataFrame, dictionaries: dict[str, _Dictionary], partition: dict[str, Any]
+    rows: int,
+    part: pl.DataFrame,
+    dictionaries: dict[str, _Dictionary],
+    partition: dict[str, Any],
 ) -> dict[str, Any]:
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
     nulls: dict[str, int] = {}
     for name in STATISTICS:
-        if name in partition or name not in part.columns:
+        if name in partition:
             continue
-        nulls[name] = part[name].null_count()
-        if nulls[name] == part.height:
+        nulls[name] = part[name].null_count() if name in part.columns else rows
+        if nulls[name] == rows:
             continue
         if name in dictionaries:
             values = dictionaries[name].values
@@ -248,7 +270,7 @@ def _statistics(
 
 
 def _instant(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03}Z"
 
 
 def _put(

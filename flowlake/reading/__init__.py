@@ -1,7 +1,8 @@
 """One raw object -> canonical frames and rejects.
 
-``compression`` makes lines of bytes, ``text`` makes typed columns of lines, and ``read_object``
-adds what only the object's name knows. A new input shape is a new module beside ``text``.
+``compression`` makes lines of bytes, ``text`` makes typed columns of lines, with ``careful`` for
+the lines it does not trust, and ``read_object`` adds what only the object's name knows. A new
+input shape is a new module beside ``text``.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import polars as pl
 
 from flowlake.layout import UNKNOWN
 from flowlake.reading.compression import line_chunks
-from flowlake.reading.text import REJECTS, Batch, read_text
+from flowlake.reading.formats import REJECTS, Batch
+from flowlake.reading.text import read_text
 
 __all__ = ["REJECTS", "Batch", "RawObject", "read_object"]
 
