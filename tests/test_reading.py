@@ -21,6 +21,7 @@ from polars.testing import assert_frame_equal
 from flowlake.errors import ObjectUnreadable
 from flowlake.fields import BY_NAME, DEFAULT_FORMAT, Field, field_for
 from flowlake.reading import Batch
+from flowlake.reading import text as text_module
 from flowlake.reading.careful import read_carefully
 from flowlake.reading.compression import line_chunks
 from flowlake.reading.text import _read_quickly, _survey, read_text
@@ -248,6 +249,14 @@ def test_the_oracle_reads_the_samples_as_read_text_does() -> None:
         assert expected.rows
         assert not expected.wrong
         assert read(body) == expected
+
+
+@given(objects(), st.integers(1, 300))
+def test_doubtful_text_read_in_pieces_is_the_same(made: tuple[bytes, int], piece: int) -> None:
+    body, _ = made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_module, "PIECE", piece)
+        assert read(body) == oracle(body)
 
 
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.log")), ids=lambda path: path.stem)

@@ -28,6 +28,9 @@ from flowlake.reading.formats import (
 
 LOG_STATUSES = (b"OK", b"NODATA", b"SKIPDATA")
 LINES_TO_JUDGE = 20
+PIECE = 1 << 20
+"""Bytes of a doubtful text that are read carefully at once, so that one line costs no more."""
+
 SURVEYED_AT_ONCE = 1 << 17
 """Bytes that fit a core's cache together with what is computed of them."""
 
@@ -54,15 +57,33 @@ def read_text(chunks: Iterator[bytes]) -> Iterator[Batch]:
                 yield refuse(text[:above], fields, line_number, "stands above the header")
             line_number += text.count(b"\n", 0, at)
             text = text[at:]
-        survey = _survey(text)
-        batch = _read_quickly(text, fields, survey)
-        if batch is None:
-            for latest, part in read_carefully(text, fields, line_number):
-                fields = latest
-                yield part
-        else:
+        for latest, batch in _read(text, fields, line_number):
+            fields = latest
             yield batch
-        line_number += survey.lines
+        line_number += text.count(b"\n")
+
+
+def _read(
+    text: bytes, fields: tuple[Field, ...], line_number: int
+) -> Iterator[tuple[tuple[Field, ...], Batch]]:
+    """Read quickly what can be; what is in doubt piece by piece, the doubtful piece carefully."""
+    batch = _read_quickly(text, fields, _survey(text))
+    if batch is not None:
+        yield fields, batch
+        return
+    at = 0
+    while at < len(text):
+        end = text.rfind(b"\n", at, at + PIECE) + 1 or text.index(b"\n", at) + 1
+        piece = text[at:end]
+        batch = _read_quickly(piece, fields, _survey(piece))
+        if batch is not None:
+            yield fields, batch
+        else:
+            for latest, part in read_carefully(piece, fields, line_number):
+                fields = latest
+                yield fields, part
+        line_number += piece.count(b"\n")
+        at = end
 
 
 def _first_format(text: bytes) -> tuple[tuple[Field, ...], int, int]:
