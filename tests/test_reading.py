@@ -251,6 +251,7 @@ def test_the_oracle_reads_the_samples_as_read_text_does() -> None:
         assert read(body) == expected
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(objects(), st.integers(1, 300))
 def test_doubtful_text_read_in_pieces_is_the_same(made: tuple[bytes, int], piece: int) -> None:
     body, _ = made
