@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowlake import analyses
-    from flowlake.converting import Progress, Report, convert, plan
+    from flowlake.converting import Progress, Report, convert
     from flowlake.errors import (
         CommitConflict,
         FlowLakeError,
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from flowlake.lake import Lake, Status, open_lake
+    from flowlake.planning import plan
     from flowlake.storage import Access
+    from flowlake.verifying import Verification, verify
 
 __all__ = [
     "Access",
@@ -29,14 +31,16 @@ __all__ = [
     "Status",
     "StorageError",
     "UsageError",
+    "Verification",
     "analyses",
     "convert",
     "open_lake",
     "plan",
+    "verify",
 ]
 
 _HOMES = {
-    "flowlake.converting": ("Progress", "Report", "convert", "plan"),
+    "flowlake.converting": ("Progress", "Report", "convert"),
     "flowlake.errors": (
         "CommitConflict",
         "FlowLakeError",
@@ -46,7 +50,9 @@ _HOMES = {
         "UsageError",
     ),
     "flowlake.lake": ("Lake", "Status", "open_lake"),
+    "flowlake.planning": ("plan",),
     "flowlake.storage": ("Access",),
+    "flowlake.verifying": ("Verification", "verify"),
 }
 
 

@@ -1,7 +1,8 @@
 """The command line: parse, one call of the library, render.
 
 Exit codes: 0 done; 1 an object could not be read, ``verify`` found a gap, the lake or a bucket
-cannot be used, or lines were rejected under ``--strict``; 2 wrong usage; 130 interrupted.
+cannot be used, or lines were rejected under ``--strict``; 2 wrong usage; 130 interrupted; 141 the
+reader of the output went away.
 """
 
 import os
@@ -92,7 +93,7 @@ def convert(
     a name (last modified, if the name has none), the account and the region. Run it again at any
     time: only new and changed objects are read.
     """
-    from flowlake import converting
+    from flowlake import converting, planning
 
     chosen = _format(style)
     given: dict[str, Any] = {
@@ -104,14 +105,14 @@ def convert(
         "access": _access(profile, request_payer),
     }
     if dry_run:
-        listing, new = converting.plan(*sources, **given)
+        listing, new = planning.plan(*sources, **given)
         _show_plan(listing, new, chosen)
         return
     with _bar() as tell:
         report = converting.convert(
             *sources,
             workers=workers,
-            partition_by=partition_by.split(",") if partition_by else None,
+            partition_by=None if partition_by is None else partition_by.split(","),
             progress=tell,
             **given,
         )
@@ -130,11 +131,13 @@ def status(
     """Sum up what the lake holds, and what could not be read."""
     import polars as pl
 
+    from flowlake.rendering import facts_text
+
+    chosen = _format(style)
     opened = _open(lake, profile, request_payer)
     found = asdict(opened.status())
-    chosen = _format(style)
     if chosen == "table":
-        _say(_facts(found))
+        _say(facts_text(found))
         unread = opened.rejects().filter(pl.col("line_number").is_null())
         if unread.height:
             _say("\nObjects that could not be read:")
@@ -241,7 +244,10 @@ def query(
         "account": account,
         "region": region,
     }
-    relation = opened.query(name, **wanted, **_parameters(parameter or []))
+    parameters = _parameters(parameter or [])
+    if taken := wanted.keys() & parameters.keys():
+        raise UsageError(f"The window is not set by -p: write --{min(taken)}.")
+    relation = opened.query(name, **wanted, **parameters)
     if explain:
         read, there = len(opened.files(**wanted)), len(opened.files())
         _say(load_query(name).sql.strip())
@@ -306,12 +312,13 @@ def main() -> NoReturn:
     except FlowLakeError as error:
         _note(f"flowlake: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _note("flowlake: interrupted. What was committed stays; run the same command to go on.")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except SystemExit as end:  # typer's own: it catches these two and says nothing
+        if end.code == 130:
+            _note("flowlake: interrupted. What was committed stays; run the same command again.")
+        if isinstance(end.__context__, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        raise
     raise AssertionError("typer's application exits by itself")
 
 
@@ -360,22 +367,6 @@ def _note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _facts(found: dict[str, Any]) -> str:
-    """A status as aligned lines; what is a size is in human units."""
-    from flowlake.rendering import cell, size
-
-    lines = []
-    for name, value in found.items():
-        if "bytes" in name:
-            text = size(value)
-        elif isinstance(value, (tuple, list)):
-            text = ", ".join(value) or "none"
-        else:
-            text = cell(value)
-        lines.append(f"{name.replace('_', ' '):16}{text}")
-    return "\n".join(lines)
-
-
 def _show_plan(listing: "pl.DataFrame", new: "pl.DataFrame", style: "Format") -> None:
     import polars as pl
 
@@ -397,7 +388,7 @@ def _show_plan(listing: "pl.DataFrame", new: "pl.DataFrame", style: "Format") ->
 def _show_report(report: "Report", lake: str, style: "Format") -> None:
     import polars as pl
 
-    from flowlake.rendering import size
+    from flowlake.rendering import report_text
 
     for url, reason in (*report.failures, *report.unreadables):
         _note(f"could not read {url}: {reason}")
@@ -406,25 +397,7 @@ def _show_report(report: "Report", lake: str, style: "Format") -> None:
         facts["failures"], facts["unreadables"] = len(report.failures), len(report.unreadables)
         _write(pl.DataFrame([facts]), style)
         return
-    if not report.new:
-        _say(f"Nothing new: {report.listed:,} objects listed, all of them in {lake}.")
-        return
-    _say(
-        f"Converted {report.objects:,} of {report.listed:,} listed objects "
-        f"({size(report.new_bytes)}) into {report.rows:,} rows, {report.files:,} files "
-        f"({size(report.file_bytes)}), in {report.seconds:.1f} s: {lake}"
-    )
-    if report.replaced:
-        _say(f"{report.replaced:,} objects had changed: their rows were replaced.")
-    if report.elsewhere:
-        _say(f"{report.elsewhere:,} objects were converted by another process meanwhile.")
-    _say(f"{report.rejected:,} lines rejected" + (_rejects_hint() if report.rejected else "."))
-    if report.misdated:
-        _say(f"{report.misdated:,} rows lie in the partition of their object's date, not theirs.")
-
-
-def _rejects_hint() -> str:
-    return ': `flowlake sql "SELECT reason, count(*) FROM rejects GROUP BY ALL"` says why.'
+    _say(report_text(report, lake))
 
 
 class _bar:  # noqa: N801

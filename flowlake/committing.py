@@ -8,10 +8,13 @@ Delta compares n only with what came after the handle was loaded, so a conflict 
 to plan anew.
 """
 
+import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 import deltalake
 import polars as pl
@@ -20,9 +23,10 @@ import pyarrow.parquet as pq
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
-from flowlake.errors import CommitConflict, LakeError, StorageError
+from flowlake.aws import explain
+from flowlake.errors import CommitConflict, LakeError, StorageError, UsageError
 from flowlake.fields import flows_schema
-from flowlake.storage import Access, delta_options, explain, is_remote, open_storage
+from flowlake.storage import Access, delta_options, is_remote, open_storage
 from flowlake.writing import DataFile, rewrite_without, write_table
 
 APPLICATION = "flowlake"
@@ -113,6 +117,11 @@ class Tables:
     """The three tables of the lake at ``url``; keeps what it has read of the ledger."""
 
     def __init__(self, url: str, access: Access = Access()) -> None:
+        if re.search(r"[=%?#*\[\]\\\x00-\x1f]", url):
+            raise UsageError(
+                f"A lake cannot lie at {url!r}: readers take '=' for a partition, and % ? # * [ ] "
+                "and backslashes for patterns. Choose a path without them."
+            )
         self.url = url
         self.access = access
         self.storage = open_storage(url, access)
@@ -126,8 +135,8 @@ class Tables:
 
     def create(self, partition_by: Sequence[str]) -> None:
         """Make the tables that are not there yet; harmless beside another creator."""
-        with _explained(self.url):
-            for name, schema in (*SCHEMAS.items(), ("flows", flows_schema())):
+        for name, schema in (*SCHEMAS.items(), ("flows", flows_schema())):
+            with contextlib.suppress(CommitConflict), _explained(self.url):
                 deltalake.DeltaTable.create(
                     self.table_url(name),
                     schema=deltalake.Schema.from_arrow(schema),
@@ -181,7 +190,7 @@ class Tables:
         return self._read_ledger(self.table("objects"))
 
     def _read_ledger(self, objects: deltalake.DeltaTable) -> pl.DataFrame:
-        files = set(objects.file_uris())
+        files = set(file_urls(objects))
         if not self._ledger_files <= files:
             self._ledger, self._ledger_files = self._ledger.clear(), set()
         if fresh := sorted(files - self._ledger_files):
@@ -318,6 +327,11 @@ class Tables:
 def _batch(table: deltalake.DeltaTable) -> int:
     """The number of the last batch in a table; 0 before the first."""
     return table.transaction_version(APPLICATION) or 0
+
+
+def file_urls(table: deltalake.DeltaTable) -> list[str]:
+    """A table's live files as readers open them: deltalake escapes what the lake's path holds."""
+    return [unquote(uri) for uri in table.file_uris()]
 
 
 def live_files(flows: deltalake.DeltaTable) -> pl.DataFrame:

@@ -7,12 +7,11 @@ head it is committed on, and a task that another converter has overtaken is thro
 planned again.
 """
 
-import hashlib
 import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,11 +21,11 @@ import polars as pl
 from flowlake.committing import Change, Head, Tables, live_files
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
-from flowlake.layout import FILE_NAME, may_hold
+from flowlake.planning import list_objects, new_objects, raw_objects
 from flowlake.reading import RawObject
-from flowlake.storage import Access, canonical, open_storage
+from flowlake.storage import Access, canonical
 from flowlake.tasks import Task, TaskResult
-from flowlake.window import Window, window
+from flowlake.window import window
 
 PARTITIONS = ("date", "region", "account_id")
 """The columns a lake may be partitioned by, in the order of its folders."""
@@ -64,6 +63,10 @@ class Report:
 
     listed: int = 0
     listed_bytes: int = 0
+    copies: int = 0
+    """Objects left out: their file name and size are those of another, at another place."""
+    known_unreadable: int = 0
+    """Listed objects an earlier conversion found unreadable; they have not changed since."""
     new: int = 0
     new_bytes: int = 0
     replaced: int = 0
@@ -98,7 +101,9 @@ def convert(
     progress: Callable[[Progress], None] | None = None,
     commit_seconds: float = COMMIT_SECONDS,
 ) -> Report:
-    """Convert what is new in the sources into the lake, which is made if it is not there. Eager.
+    """Convert what is new in the sources into the lake. Eager.
+
+    The lake is made when it is not there and there is something to convert.
 
     Args:
         sources: folders, files or ``s3://`` prefixes with flow log objects.
@@ -130,6 +135,8 @@ def convert(
     tables = Tables(canonical(lake), access)
     listing = list_objects(sources, wanted, access, apart_from=tables.url)
     if not tables.exist():
+        if listing.is_empty():
+            return Report(seconds=time.monotonic() - started)
         tables.create(_partitions(partition_by) if partition_by else _fitting(listing))
     elif partition_by is not None:
         _same_partitions(tables, partition_by)
@@ -137,117 +144,6 @@ def convert(
     run.to_the_end(workers, executor)
     run.report.seconds = time.monotonic() - started
     return run.report
-
-
-def plan(
-    *sources: str | os.PathLike[str],
-    lake: str | os.PathLike[str] = "lake",
-    since: datetime | str | None = None,
-    until: datetime | str | None = None,
-    account: str | Sequence[str] | None = None,
-    region: str | Sequence[str] | None = None,
-    access: Access = Access(),
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """List the sources and find what a conversion would do, without doing it.
-
-    Arguments and errors are ``convert``'s.
-
-    Returns:
-        The listing, and the part of it that is new, where ``replaces`` is not null for an object
-        that was converted before with other content.
-    """
-    tables = Tables(canonical(lake), access)
-    wanted = window(since, until, account, region)
-    listing = list_objects(sources, wanted, access, apart_from=tables.url)
-    if not tables.exist():
-        return listing, listing.with_columns(replaces=pl.lit(None, pl.Int64))
-    return listing, new_objects(listing, tables.head())
-
-
-def list_objects(
-    sources: Iterable[str | os.PathLike[str]],
-    wanted: Window,
-    access: Access,
-    *,
-    apart_from: str | None = None,
-) -> pl.DataFrame:
-    """List the objects of the sources that the window wants, each once, as a frame.
-
-    Columns: ``LISTING``'s, ``source``, and what the name says: ``account_id``, ``region``,
-    ``flow_log_id``, ``slot``. What lies below ``apart_from``, the lake, is left out.
-    """
-    places = list(dict.fromkeys(canonical(source) for source in sources))
-    if not places:
-        raise UsageError("Name at least one source: a folder, a file or s3://BUCKET/PREFIX.")
-    frames: list[pl.DataFrame] = []
-    for place in places:
-        keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
-        frames.extend(
-            frame.with_columns(source=pl.lit(place))
-            for frame in open_storage(place, access).list(place, keep)
-        )
-    if not frames:
-        return _named(pl.DataFrame(schema=RAW)).head(0)
-    listing = _named(pl.concat(frames).unique("url", keep="first", maintain_order=True))
-    stamp = pl.coalesce("slot", "last_modified")
-    conditions = [~pl.col("url").str.ends_with("/")]
-    if apart_from is not None:
-        conditions.append(~pl.col("url").str.starts_with(apart_from + "/"))
-    if wanted.since is not None:
-        conditions.append(stamp >= wanted.since)
-    if wanted.until is not None:
-        conditions.append(stamp < wanted.until)
-    if wanted.accounts:
-        conditions.append(pl.col("account_id").is_in(wanted.accounts))
-    if wanted.regions:
-        conditions.append(pl.col("region").is_in(wanted.regions))
-    return listing.filter(conditions)
-
-
-RAW: dict[str, pl.DataType] = {
-    "url": pl.String(),
-    "size": pl.Int64(),
-    "etag": pl.String(),
-    "last_modified": pl.Datetime("us", "UTC"),
-    "source": pl.String(),
-}
-
-
-def _named(listing: pl.DataFrame) -> pl.DataFrame:
-    named = pl.col("url").str.extract_groups(FILE_NAME.pattern)
-    return (
-        listing.with_columns(named.alias("named"))
-        .unnest("named")
-        .with_columns(
-            pl.col("slot").str.to_datetime(
-                "%Y%m%dT%H%M", strict=False, time_zone="UTC", time_unit="us"
-            )
-        )
-    )
-
-
-def new_objects(listing: pl.DataFrame, head: Head) -> pl.DataFrame:
-    """The listed objects the ledger does not have in this version, ordered for conversion."""
-    ledger = head.live.select("url", replaces="object_id", known="etag")
-    return (
-        listing.join(ledger, on="url", how="left")
-        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")))
-        .drop("known")
-        .sort("account_id", "region", "slot", "url", nulls_last=True)
-    )
-
-
-def _object_id(url: str, etag: str, replaces: int | None) -> int:
-    """A version of an object has one number everywhere, so that two converters agree on it."""
-    digest = hashlib.blake2b(f"{url}\0{etag}\0{replaces}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _raw_objects(new: pl.DataFrame) -> list[RawObject]:
-    return [
-        RawObject(object_id=_object_id(row["url"], row["etag"], row["replaces"]), **row)
-        for row in new.iter_rows(named=True)
-    ]
 
 
 def _tasks(new: Sequence[RawObject], workers: int) -> list[list[RawObject]]:
@@ -314,8 +210,10 @@ class _Run:
         first = True
         while True:
             head = self.tables.head()
-            new = new_objects(self._listing, head).filter(~pl.col("url").is_in(failed))
+            live = head.live
+            new = new_objects(self._listing, live).filter(~pl.col("url").is_in(failed))
             if first:
+                self._look_back(live, new)
                 self.report.new = self._progress.objects = new.height
                 self.report.new_bytes = self._progress.bytes = int(new["size"].sum())
                 self._tell(self._progress)
@@ -323,11 +221,17 @@ class _Run:
             if new.is_empty():
                 return
             self._lost = 0
-            self._convert(_raw_objects(new), head, workers, executor)
+            self._convert(raw_objects(new), head, workers, executor)
             failed.update(url for url, _ in self.report.failures)
             if not self._lost:
                 return
             logger.info("%d objects were overtaken by another converter", self._lost)
+
+    def _look_back(self, live: pl.DataFrame, new: pl.DataFrame) -> None:
+        here = self._listing.join(live, on="url", how="anti")
+        self.report.copies = here.join(new, on="url", how="anti").height
+        old = live.filter(pl.col("state") == "unreadable").join(self._listing, on="url", how="semi")
+        self.report.known_unreadable = old.join(new, on="url", how="anti").height
 
     def _convert(
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
@@ -428,14 +332,16 @@ class _Run:
 def _still_new(
     results: Sequence[TaskResult], head: Head
 ) -> tuple[list[TaskResult], list[TaskResult]]:
-    """Part results whose objects are as the plan saw them from those another commit overtook."""
-    live = head.live.select("url", now="object_id")
+    """Part results that a plan made now would plan the same from those it would not."""
+    live = head.live
     good: list[TaskResult] = []
     lost: list[TaskResult] = []
     for result in results:
-        planned = pl.DataFrame(result.ledger).select("url", "replaces")
-        now = planned.join(live, on="url", how="left")
-        same = now["replaces"].eq_missing(now["now"]).all()
+        done = pl.DataFrame(result.ledger)
+        again = new_objects(done.drop("replaces"), live).select("url", now="replaces")
+        compared = done.join(again, on="url")
+        same = compared.height == done.height
+        same = same and compared["replaces"].eq_missing(compared["now"]).all()
         (good if same else lost).append(result)
     return good, lost
 

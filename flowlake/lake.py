@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from flowlake.committing import REJECTED, Tables, live_files
+from flowlake.committing import REJECTED, Tables, file_urls, live_files
 from flowlake.errors import LakeError, UsageError
-from flowlake.fields import BY_COLUMN, COLUMNS
+from flowlake.fields import COLUMNS
 from flowlake.queries import load_query, register_protocols, run
 from flowlake.storage import Access, canonical, delta_options, is_remote, s3_filesystem
 from flowlake.window import Window, window
@@ -122,7 +122,7 @@ class Lake:
 
     def rejects(self) -> pl.DataFrame:
         """The lines and objects that could not be read, with ``url`` of the object they lie in."""
-        files = self._tables.table("rejects").file_uris()
+        files = file_urls(self._tables.table("rejects"))
         ledger = self._tables.ledger()
         live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
         if not files:
@@ -140,6 +140,7 @@ class Lake:
     def query(
         self,
         name: str,
+        /,
         *,
         since: When = None,
         until: When = None,
@@ -226,10 +227,17 @@ class Lake:
                 connection.execute(f"CREATE VIEW all_flows AS {self._read_parquet(paths)}")
             except duckdb.IOException as error:
                 raise _damaged(self.url, error) from error
+        there = set(connection.table("all_flows").columns)
+        columns = [_quoted(name) for name in self._schema.names()]
+        if missing := [name for name in self._schema.names() if name not in there]:
+            connection.register("no_flows", arrow_schema(self._schema).empty_table())
+            columns = [
+                f"(SELECT {each} FROM no_flows) AS {each}" if name in missing else each
+                for name, each in zip(self._schema.names(), columns, strict=True)
+            ]
         conditions = _sql_conditions(wanted)
         connection.execute(
-            "CREATE VIEW flows AS SELECT "
-            + ", ".join(_quoted(name) for name in self._schema.names())
+            f"CREATE VIEW flows AS SELECT {', '.join(columns)}"
             + " FROM all_flows"
             + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         )
@@ -304,7 +312,9 @@ class Lake:
         hive = ", ".join(
             f"{name}: {'DATE' if name == 'date' else 'VARCHAR'}" for name in self.partition_by
         )
-        grown = any(name not in BY_COLUMN for name in self._schema if name not in _OWN)
+        grown = (
+            self._flows.schema().fields[-1].name not in _OWN
+        )  # a column was added since: files differ in their columns
         return (
             f"SELECT * FROM read_parquet({_literal(paths)}, hive_partitioning = true, "
             f"hive_types = {{{hive}}}, union_by_name = {str(grown).lower()})"
@@ -328,6 +338,7 @@ class Lake:
 
 
 _OWN = {"object_id", "flow_log_id", "date"}
+"""The last columns of a new table: what is added later comes after them."""
 
 
 def open_lake(lake: str | os.PathLike[str] | None = None, access: Access = Access()) -> Lake:
@@ -360,6 +371,10 @@ def collect(relation: "duckdb.DuckDBPyRelation") -> pl.DataFrame:
         raise _damaged("this lake", error) from error
     except duckdb.Error as error:
         raise UsageError(f"DuckDB refuses the statement: {error}") from error
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            f"A column has a type Polars lacks: CAST it, to VARCHAR for one. ({error})"
+        ) from error
 
 
 def _damaged(lake: str, error: Exception) -> LakeError:

@@ -1,24 +1,36 @@
 """Frames and reports for people and for programs: table, csv, json, parquet."""
 
+import io
 import json
+import math
+import re
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import polars as pl
-import polars.selectors as cs
 
 from flowlake.errors import StorageError, UsageError
 from flowlake.fields import COLUMNS
 
+if TYPE_CHECKING:
+    from flowlake.converting import Report
+
 TABLE_ROWS = 500
 """Rows a table shows: nobody reads more, and the other formats have them all."""
 
+SLICE_ROWS = 100_000
+"""Rows of CSV in memory at a time."""
 
 CODES = {each.column for each in COLUMNS if each.type == "int32"} | {"object_id", "replaces"}
 """Columns whose numbers are names, not quantities: ports, protocols, flags, keys."""
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a raw line may hold and a terminal must not be sent."""
 
 
 class Format(StrEnum):
@@ -46,29 +58,81 @@ def write_frame(frame: pl.DataFrame, style: Format, output: Path | None = None) 
         else:
             with output.open("wb") as file:
                 _write(frame, style, file)
+    except BrokenPipeError:
+        raise
     except FileNotFoundError as error:
         raise StorageError(f"Cannot write {output}: there is no such folder.") from error
-    except (IsADirectoryError, PermissionError) as error:
-        raise StorageError(f"Cannot write {output}: {error.strerror}.") from error
+    except OSError as error:
+        where = output or "to standard output"
+        raise StorageError(f"Cannot write {where}: {error.strerror}.") from error
 
 
-def _write(frame: pl.DataFrame, style: Format, file: Any) -> None:
+def _write(frame: pl.DataFrame, style: Format, file: BinaryIO) -> None:
     if style is Format.csv:
-        frame.write_csv(file, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+        flat = _flat(frame)
+        _put(file, flat.clear().write_csv().encode())
+        for part in flat.iter_slices(SLICE_ROWS):
+            text = part.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+            _put(file, text.encode())
     elif style is Format.json:
-        finite = frame.with_columns(
-            pl.when(column.is_finite()).then(column)
-            for column in map(pl.col, frame.select(cs.float()).columns)
-        )
-        file.write(json.dumps(finite.to_dicts(), default=_iso, indent=1).encode() + b"\n")
+        text = json.dumps(_finite(frame.to_dicts()), default=_iso, indent=1, allow_nan=False)
+        _put(file, text.encode() + b"\n")
     elif style is Format.parquet:
-        frame.write_parquet(file)
+        body = io.BytesIO()  # Polars hides what went wrong with a file it writes to itself
+        frame.write_parquet(body)
+        _put(file, body.getbuffer())
     else:
-        file.write(table_text(frame).encode())
+        _put(file, table_text(frame).encode())
+
+
+def _put(file: BinaryIO, body: bytes | memoryview) -> None:
+    """Write all of it: an unbuffered standard output (PYTHONUNBUFFERED) may take a part."""
+    rest = memoryview(body)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with what CSV cannot hold as text: lists and structs as JSON, bytes in hex."""
+    texts = []
+    for name, dtype in frame.schema.items():
+        if dtype.is_nested():
+            texts.append(
+                pl.Series(
+                    name,
+                    [
+                        None if value is None else json.dumps(_finite(value), default=_iso)
+                        for value in frame[name].to_list()
+                    ],
+                    pl.String,
+                )
+            )
+        elif dtype == pl.Binary:
+            texts.append(frame[name].bin.encode("hex"))
+    return frame.with_columns(texts)
+
+
+def _finite(value: Any) -> Any:
+    """A value as JSON can hold it: what is not a number is null."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case list():
+            return [_finite(each) for each in value]
+        case dict():
+            return {name: _finite(each) for name, each in value.items()}
+        case _:
+            return value
 
 
 def _iso(value: object) -> str:
-    return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)
+    match value:
+        case datetime():
+            return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+        case bytes():
+            return value.hex()
+        case _:
+            return str(value)
 
 
 def table_text(frame: pl.DataFrame, width: int | None = None) -> str:
@@ -76,33 +140,54 @@ def table_text(frame: pl.DataFrame, width: int | None = None) -> str:
 
     On a terminal it is folded to the terminal's width; elsewhere it is as wide as it needs.
     """
+    rows = [
+        [
+            str(value) if name in CODES and value is not None else cell(value)
+            for name, value in zip(frame.columns, row, strict=True)
+        ]
+        for row in frame.head(TABLE_ROWS).iter_rows()
+    ]
+    right = [dtype.is_numeric() for dtype in frame.dtypes]
+    text = _aligned(frame.columns, rows, right)
+    if width is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    if width is not None and len(text.split("\n", 2)[1]) > width:
+        text = _folded(frame.columns, rows, right, width)
+    if frame.height > TABLE_ROWS:
+        text += f"… {frame.height - TABLE_ROWS:,} more rows: --format csv has them all\n"
+    return text
+
+
+def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
+
+    def line(texts: Sequence[str]) -> str:
+        padded = zip(texts, widths, right, strict=True)
+        return "   ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in padded)
+
+    lines = [line(names), rule, *map(line, rows)]
+    return "".join(f" {each}".rstrip() + "\n" for each in lines)
+
+
+def _folded(
+    names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], width: int
+) -> str:
+    """The same, its cells folded to fit a terminal: too slow for a wide table in a file."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, dtype in frame.schema.items():
-        table.add_column(
-            Text(name), justify="right" if dtype.is_numeric() else "left", overflow="fold"
-        )
-    for row in frame.head(TABLE_ROWS).iter_rows():
-        table.add_row(
-            *(
-                Text(str(value) if name in CODES and value is not None else cell(value))
-                for name, value in zip(frame.columns, row, strict=True)
-            )
-        )
-    terminal = sys.stdout.isatty()
-    console = Console(
-        width=width or (None if terminal else 10_000), force_terminal=terminal or None
-    )
+    for name, justified in zip(names, right, strict=True):
+        table.add_column(Text(name), justify="right" if justified else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=width)
     with console.capture() as captured:
         console.print(table)
-    text = "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n") + "\n"
-    if frame.height > TABLE_ROWS:
-        text += f"… {frame.height - TABLE_ROWS:,} more rows: --format csv has them all\n"
-    return text
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n") + "\n"
 
 
 def cell(value: object) -> str:
@@ -119,7 +204,7 @@ def cell(value: object) -> str:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M:%S}"
         case _:
-            return str(value)
+            return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
 
 
 def size(count: float) -> str:
@@ -129,3 +214,41 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def facts_text(found: Mapping[str, Any]) -> str:
+    """Named facts, such as a status, as aligned lines; what is a size is in human units."""
+    lines = []
+    for name, value in found.items():
+        if "bytes" in name:
+            text = size(value)
+        elif isinstance(value, (tuple, list)):
+            text = ", ".join(value) or "none"
+        else:
+            text = cell(value)
+        lines.append(f"{name.replace('_', ' '):16}{text}")
+    return "\n".join(lines)
+
+
+def report_text(report: "Report", lake: str) -> str:
+    """What a conversion did, in sentences."""
+    if not report.listed:
+        return "Nothing to convert: no object was listed."
+    if not report.new:
+        return f"Nothing new: {report.listed:,} objects listed, all of them in {lake}."
+    lines = [
+        f"Converted {report.objects:,} of {report.listed:,} listed objects "
+        f"({size(report.new_bytes)}) into {report.rows:,} rows, {report.files:,} files "
+        f"({size(report.file_bytes)}), in {report.seconds:.1f} s: {lake}"
+    ]
+    if report.replaced:
+        lines.append(f"{report.replaced:,} objects had changed: their rows were replaced.")
+    if report.elsewhere:
+        lines.append(f"{report.elsewhere:,} objects were converted by another process meanwhile.")
+    hint = ': `flowlake sql "SELECT reason, count(*) FROM rejects GROUP BY ALL"` says why.'
+    lines.append(f"{report.rejected:,} lines rejected{hint if report.rejected else '.'}")
+    if report.misdated:
+        lines.append(
+            f"{report.misdated:,} rows lie in the partition of their object's date, not theirs."
+        )
+    return "\n".join(lines)

@@ -1,15 +1,18 @@
 """A URL -> list it, read it, write it: folders and ``s3://`` buckets behind one small surface.
 
-Bulk work on S3 goes through obstore (measured seven times s3fs on small objects); s3fs lists
-the rare keys obstore cannot spell (``//``, ``..``) and is DuckDB's and PyArrow's door to a remote
-lake. Credentials, profile, region and endpoint come from where botocore finds them: environment,
-shared config and credentials files, SSO, container or instance role.
+Bulk work on S3 goes through obstore (measured seven times s3fs on small objects); botocore lists
+and reads the rare keys obstore cannot spell (``//``, ``..``, control characters); s3fs is DuckDB's
+and PyArrow's door to a remote lake. Credentials, profile, region and endpoint come from where
+botocore finds them: environment, shared config and credentials files, SSO, container or instance
+role.
 """
 
 import contextlib
 import functools
+import itertools
 import os
 import re
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import polars as pl
 
+from flowlake.aws import AwsSettings, Credentials, explain
 from flowlake.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ class Storage(Protocol):
     """One folder tree or one bucket. All names are full URLs (or absolute paths)."""
 
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
-        """Frames of ``LISTING`` for every object below ``prefix`` or named by it."""
+        """Frames of ``LISTING`` for every object below ``prefix``, and the one it names."""
 
     def get(self, url: str, etag: str | None = None) -> bytes:
         """The object's bytes; with ``etag``, only if it is still the one that was listed."""
@@ -68,11 +72,11 @@ def canonical(url: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(url)
     if text.startswith("s3://"):
-        if not text.removeprefix("s3://").strip("/"):
+        if not text.split("/", 3)[2]:
             raise UsageError(f"{text!r} names no bucket: write s3://BUCKET/PREFIX.")
         return text.rstrip("/")
     text = text.removeprefix("file://")
-    if re.match(r"[a-z][a-z0-9+.-]+://", text):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise UsageError(f"{text!r} is not a place FlowLake reads: use s3://… or a local path.")
     return str(Path(text).expanduser().resolve())
 
@@ -97,30 +101,34 @@ class Folder:
 
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
         """Walk the folder; symbolic links to files are followed, to folders are not."""
-        if Path(prefix).is_file():
-            yield self._frame([prefix])
-            return
-        if not Path(prefix).is_dir():
-            raise StorageError(f"There is no folder or file at {prefix}.")
-        unreadable: list[OSError] = []
-        for folder, folders, files in os.walk(prefix, onerror=unreadable.append):
-            folders[:] = sorted(
-                name for name in folders if keep is None or keep(f"{folder}/{name}/")
-            )
-            if files:
-                yield self._frame([os.path.join(folder, name) for name in sorted(files)])  # noqa: PTH118
-        if unreadable:
-            error = unreadable[0]
+        try:
+            if Path(prefix).is_file():
+                yield self._frame([prefix])
+                return
+            if not Path(prefix).is_dir():
+                raise StorageError(f"There is no folder or file at {prefix}.")
+            for folder, folders, files in os.walk(prefix, onerror=_unless_gone):
+                folders[:] = [
+                    name for name in sorted(folders) if keep is None or keep(f"{folder}/{name}/")
+                ]
+                if files:
+                    yield self._frame([os.path.join(folder, name) for name in sorted(files)])  # noqa: PTH118
+        except OSError as error:
             raise StorageError(f"Cannot list {error.filename}: {error.strerror}.") from error
 
     @staticmethod
     def _frame(paths: Iterable[str]) -> pl.DataFrame:
         rows = []
         for path in paths:
+            try:
+                path.encode()
+            except UnicodeEncodeError as error:
+                raise StorageError(f"The file name {path!a} is not UTF-8: rename it.") from error
             with contextlib.suppress(FileNotFoundError):
                 found = Path(path).stat()
-                modified = datetime.fromtimestamp(found.st_mtime, UTC)
-                rows.append((path, found.st_size, _local_etag(found), modified))
+                if stat.S_ISREG(found.st_mode):  # a pipe would never end
+                    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+                    rows.append((path, found.st_size, _local_etag(found), modified))
         return pl.DataFrame(rows, schema=LISTING, orient="row")
 
     def get(self, url: str, etag: str | None = None) -> bytes:
@@ -145,14 +153,23 @@ class Folder:
                 file.write(body)
             beside.replace(target)
         except OSError as error:
+            raise StorageError(f"Cannot write {url}: {error.strerror}.") from error
+        finally:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
-            raise StorageError(f"Cannot write {url}: {error.strerror}.") from error
 
     def delete(self, urls: Iterable[str]) -> None:
         """Unlink the files."""
         for url in urls:
-            Path(url).unlink(missing_ok=True)
+            try:
+                Path(url).unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"Cannot delete {url}: {error.strerror}.") from error
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _local_etag(found: os.stat_result) -> str:
@@ -165,6 +182,7 @@ class Bucket:
     def __init__(self, bucket: str, access: Access) -> None:
         from obstore.store import S3Store
 
+        self._bucket = bucket
         self._root = f"s3://{bucket}/"
         self._access = access
         settings = aws_settings(access)
@@ -186,42 +204,114 @@ class Bucket:
     def _key(self, url: str) -> str:
         return url.removeprefix(self._root)
 
+    def _path(self, url: str) -> str:
+        """The key for obstore, which would drop a leading slash without a word."""
+        if (key := self._key(url)).startswith("/"):
+            raise ValueError(f"Could not parse path {key!r}")
+        return key
+
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
-        """List by pages of 1,000; with ``keep``, folder by folder, skipping what it refuses."""
+        """List by pages of 1,000; with ``keep``, folder by folder, skipping what it refuses.
+
+        Empty objects are left out: obstore names the console's folder ``logs/`` like a file.
+        """
         import obstore
 
         key = self._key(prefix + "/").rstrip("/")
+        found = False
         try:
-            found = False
-            for frame in self._below(key, keep):
-                found = True
-                yield frame
-            if not found and key:
-                meta = obstore.head(self._store, key)
-                yield self._frame(
-                    {name: [meta[name]] for name in ("path", "size", "e_tag", "last_modified")}
-                )
-        except FileNotFoundError:
-            return
-        except obstore.exceptions.InvalidPathError:
-            yield self._list_odd_keys(prefix)
+            for frame in itertools.chain(self._below(key, keep), self._named(key)):
+                if (frame := frame.filter(pl.col("size") > 0)).height:
+                    found = True
+                    yield frame
+        except obstore.exceptions.PermissionDeniedError as error:
+            if not found:  # who may list a folder need not be allowed to ask for its name
+                _explain(error, prefix)
         except Exception as error:
             _explain(error, prefix)
+
+    def _named(self, key: str) -> Iterator[pl.DataFrame]:
+        import obstore
+
+        if not key:
+            return
+        try:
+            meta = obstore.head(self._store, self._path(key))
+            yield self._frame({name: [value] for name, value in meta.items()})
+        except FileNotFoundError:
+            return
+        except _odd_path():
+            yield self._frame_odd(o for o in self._first(key) if o["Key"] == key)
 
     def _below(self, key: str, keep: Keep | None) -> Iterator[pl.DataFrame]:
         import obstore
 
-        if keep is None:
-            for batch in obstore.list(self._store, key or None, chunk_size=5000, return_arrow=True):
-                if batch.num_rows:
-                    yield self._frame(batch)
+        last = ""
+        try:
+            path = self._path(key) or None
+            if keep is None:
+                pages = obstore.list(self._store, path, chunk_size=5000, return_arrow=True)
+                for batch in pages:
+                    if batch.num_rows:
+                        if not (path or last) and self._first("/"):
+                            raise ValueError("a key begins with a slash")
+                        frame = self._frame(batch)
+                        last = self._key(frame["url"][-1])
+                        yield frame
+                return
+            level = obstore.list_with_delimiter(self._store, path, return_arrow=True)
+            if "" in level["common_prefixes"]:
+                raise ValueError("a key begins with a slash")
+        except _odd_path():
+            yield from self._below_odd(key and key + "/", keep, last)
             return
-        level = obstore.list_with_delimiter(self._store, key or None, return_arrow=True)
         if level["objects"].num_rows:
             yield self._frame(level["objects"])
         for folder in level["common_prefixes"]:
             if keep(f"{self._root}{folder}/"):
                 yield from self._below(str(folder), keep)
+
+    def _below_odd(self, folder: str, keep: Keep | None, last: str = "") -> Iterator[pl.DataFrame]:
+        """The same, by botocore, from the key after ``last``."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Prefix=folder, StartAfter=last, Delimiter="" if keep is None else "/", **self._asked()
+        )
+        for page in pages:
+            yield self._frame_odd(page.get("Contents", ()))
+            for each in page.get("CommonPrefixes", ()):
+                if keep is not None and keep(self._root + each["Prefix"]):
+                    yield from self._below_odd(each["Prefix"], keep)
+
+    def _first(self, prefix: str) -> tuple[dict[str, Any], ...]:
+        page = self._client.list_objects_v2(Prefix=prefix, MaxKeys=1, **self._asked())
+        return tuple(page.get("Contents", ()))
+
+    def _frame_odd(self, listed: Iterable[dict[str, Any]]) -> pl.DataFrame:
+        rows = [
+            (self._root + o["Key"], o["Size"], o["ETag"].strip('"'), o["LastModified"])
+            for o in listed
+        ]
+        return pl.DataFrame(rows, schema=LISTING, orient="row")
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        """Botocore's client, for the keys obstore cannot spell."""
+        import botocore.config
+        import botocore.session
+
+        settings = aws_settings(self._access)
+        return botocore.session.Session(profile=self._access.profile).create_client(
+            "s3",
+            region_name=settings.region or "us-east-1",
+            endpoint_url=settings.endpoint,
+            config=botocore.config.Config(
+                connect_timeout=10, max_pool_connections=32, retries={"mode": "standard"}
+            ),
+        )
+
+    def _asked(self) -> dict[str, str]:
+        payer = {"RequestPayer": "requester"} if self._access.request_payer else {}
+        return {"Bucket": self._bucket, **payer}
 
     def _frame(self, listed: Any) -> pl.DataFrame:
         return pl.DataFrame(listed).select(
@@ -231,28 +321,21 @@ class Bucket:
             last_modified=pl.col("last_modified").cast(pl.Datetime("us", "UTC")),
         )
 
-    def _list_odd_keys(self, prefix: str) -> pl.DataFrame:
-        found = s3_filesystem(self._access).find(prefix + "/", detail=True).values()
-        rows = [
-            (f"s3://{o['name']}", o["size"], o["ETag"].strip('"'), o["LastModified"])
-            for o in found
-            if o["type"] == "file" and not o["name"].endswith("/")
-        ]
-        return pl.DataFrame(rows, schema=LISTING, orient="row")
-
     def get(self, url: str, etag: str | None = None) -> bytes:
         """Fetch the object; with ``etag``, S3 itself refuses another version."""
         import obstore
 
+        match = f'"{etag}"' if etag else None
         try:
-            answer = obstore.get(
-                self._store, self._key(url), options={"if_match": f'"{etag}"'} if etag else None
-            )
-            return bytes(answer.bytes())
-        except obstore.exceptions.PreconditionError as error:
-            raise StorageError(f"{url} changed while it was being read: run again.") from error
-        except obstore.exceptions.InvalidPathError:
-            return bytes(s3_filesystem(self._access).cat_file(url))
+            try:
+                answer = obstore.get(
+                    self._store, self._path(url), options={"if_match": match} if match else None
+                )
+                return bytes(answer.bytes())
+            except _odd_path():
+                same = {"IfMatch": match} if match else {}
+                found = self._client.get_object(Key=self._key(url), **same, **self._asked())
+                return bytes(found["Body"].read())
         except Exception as error:
             _explain(error, url)
 
@@ -261,7 +344,7 @@ class Bucket:
         import obstore
 
         try:
-            obstore.put(self._store, self._key(url), body)
+            obstore.put(self._store, self._path(url), memoryview(body).cast("B"))
         except Exception as error:
             _explain(error, url)
 
@@ -270,45 +353,18 @@ class Bucket:
         import obstore
 
         try:
-            obstore.delete(self._store, [self._key(url) for url in urls])
+            obstore.delete(self._store, [self._path(url) for url in urls])
         except FileNotFoundError:
             return
         except Exception as error:
             _explain(error, self._root)
 
 
-@dataclass(frozen=True, slots=True)
-class AwsSettings:
-    """What botocore found: region, endpoint, and a provider of fresh credentials."""
+def _odd_path() -> tuple[type[Exception], ...]:
+    """What obstore raises for a key it cannot spell, found in a listing or given."""
+    import obstore
 
-    region: str | None
-    endpoint: str | None
-    credentials: "Credentials"
-
-
-class Credentials:
-    """A credential provider for obstore that asks botocore, which refreshes what expires."""
-
-    def __init__(self, session: Any) -> None:
-        self._credentials = session.get_credentials()
-        if self._credentials is None:
-            raise StorageError(
-                "No AWS credentials were found: set AWS_PROFILE or --profile, run "
-                "`aws sso login`, or export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-            )
-
-    def __call__(self) -> dict[str, Any]:
-        """Key, secret and token, to be asked for again in five minutes."""
-        try:
-            frozen = self._credentials.get_frozen_credentials()
-        except Exception as error:
-            raise StorageError(f"AWS credentials could not be refreshed: {error}") from error
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
-            "expires_at": datetime.now(UTC) + timedelta(minutes=5),
-        }
+    return obstore.exceptions.InvalidPathError, ValueError
 
 
 @functools.lru_cache(maxsize=8)
@@ -318,22 +374,22 @@ def aws_settings(access: Access) -> AwsSettings:
     Raises:
         StorageError: when the profile does not exist or no credentials are found.
     """
+    import botocore.configprovider
     import botocore.exceptions
     import botocore.session
 
     session = botocore.session.Session(profile=access.profile)
     try:
-        config = session.get_scoped_config()
-        region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
-        credentials = Credentials(session)
+        endpoint = botocore.configprovider.ConfiguredEndpointProvider(
+            session.full_config, session.get_scoped_config(), "s3"
+        ).provide()
+        region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
+        return AwsSettings(region, endpoint or None, Credentials(session))
     except botocore.exceptions.BotoCoreError as error:
-        raise StorageError(f"The AWS settings cannot be used: {error}") from error
-    endpoint = (
-        os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-        or config.get("endpoint_url")
-    )
-    return AwsSettings(os.environ.get("AWS_REGION") or region, endpoint, credentials)
+        raise StorageError(
+            f"The AWS settings cannot be used: {error}; check --profile, AWS_PROFILE and the "
+            "files in ~/.aws."
+        ) from error
 
 
 def delta_options(url: str, access: Access) -> dict[str, str]:
@@ -370,48 +426,8 @@ def s3_filesystem(access: Access) -> "s3fs.S3FileSystem":
     )
 
 
-_CAUSES: tuple[tuple[str, str], ...] = (
-    (
-        r"KMS|kms:",
-        "its encryption key is denied: allow kms:Decrypt (and kms:GenerateDataKey to write) on "
-        "the bucket's KMS key for these credentials",
-    ),
-    (r"NoSuchBucket", "the bucket does not exist: check its name and AWS_ENDPOINT_URL"),
-    (
-        r"PermanentRedirect|AuthorizationHeaderMalformed|301 Moved|IllegalLocationConstraint",
-        "the bucket is in another region: set AWS_REGION to the bucket's region "
-        "(`aws s3api get-bucket-location` tells it)",
-    ),
-    (r"ExpiredToken|TokenRefreshRequired", "the credentials have expired: log in again"),
-    (
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|Unauthenticated",
-        "the credentials are not accepted: check AWS_PROFILE, the access key and its secret",
-    ),
-    (
-        r"AccessDenied|PermissionDenied|403 Forbidden|Forbidden",
-        "access is denied: these credentials need s3:ListBucket on the bucket and s3:GetObject on "
-        "its objects (s3:PutObject and s3:DeleteObject for a lake); objects written by another "
-        "account must grant the bucket's owner access; a requester-pays bucket needs "
-        "--request-payer",
-    ),
-    (r"NoSuchKey|404 Not Found|not found", "it is not there (any more)"),
-    (r"SlowDown|503 Service", "S3 asks to slow down, and retries did not help: run again later"),
-    (
-        r"dns error|error sending request|Connect|timed out",
-        "S3 cannot be reached: check the network, AWS_REGION and AWS_ENDPOINT_URL",
-    ),
-)
-
-
-def explain(text: str) -> str:
-    """One clause on what an S3 error means and what to do, from its text."""
-    for pattern, cause in _CAUSES:
-        if re.search(pattern, text, re.IGNORECASE if pattern.startswith("dns") else 0):
-            return cause
-    return " ".join(text.split())[:300]
-
-
 def _explain(error: Exception, url: str) -> NoReturn:
     if isinstance(error, StorageError):
         raise error
-    raise StorageError(f"Cannot reach {url}: {explain(str(error) + repr(error))}.") from error
+    text = f"{type(error).__name__}: {error}"
+    raise StorageError(f"Cannot use {url}: {explain(text)}.") from error

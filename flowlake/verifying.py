@@ -9,10 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from flowlake.committing import Head, Tables, live_files
-from flowlake.converting import list_objects
+from flowlake.committing import Head, Tables, file_urls, live_files
 from flowlake.errors import UsageError
 from flowlake.lake import When
+from flowlake.planning import list_objects, new_objects, unlisted
 from flowlake.storage import Access, canonical, delta_options, is_remote
 from flowlake.window import window
 
@@ -82,14 +82,15 @@ def verify(
     files = live_files(head.flows)
     present = _present(tables, files, gaps)
     _compare_rows(tables, present, live, gaps)
-    _compare_rejects(tables, head.rejects.file_uris(), live, gaps)
-    places = [canonical(source) for source in sources] or live["source"].unique().sort().to_list()
-    there = [place for place in places if is_remote(place) or Path(place).exists()]
-    listing = (
-        list_objects(there, wanted, access, apart_from=tables.url)
-        if there
-        else live.select("url", "etag", "last_modified").clear()
-    )
+    _compare_rejects(tables, file_urls(head.rejects), live, gaps)
+    places = there = [canonical(source) for source in sources]
+    if not sources:  # a source of the ledger may be gone: then its objects have expired
+        places = live["source"].unique().sort().to_list()
+        there = [place for place in places if is_remote(place) or Path(place).exists()]
+    listing = list_objects(there, wanted, access, apart_from=tables.url) if there else live.clear()
+    for place in set(there) - set(live["source"]) - set(listing["source"]):
+        detail = "nothing is listed there and nothing was converted from it: check its spelling"
+        gaps.append(("nothing there", place, detail))
     young = _compare_listing(listing, live, grace, gaps)
     of_places = live.filter(pl.col("source").is_in(places))
     if wanted.since is not None:
@@ -106,7 +107,7 @@ def verify(
         objects=live.height,
         unreadable=live.filter(pl.col("state") == "unreadable").height,
         listed=listing.height,
-        expired=of_places.join(listing, on="url", how="anti").height,
+        expired=unlisted(of_places, listing).height,
         young=young,
         sources=tuple(places),
     )
@@ -220,14 +221,9 @@ def _compare_listing(
     listing: pl.DataFrame, live: pl.DataFrame, grace: timedelta, gaps: Gaps
 ) -> int:
     """Add a gap for each listed object the ledger lacks in this version; count the young."""
-    known = live.select("url", known="etag")
-    missing = (
-        listing.join(known, on="url", how="left")
-        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")))
-        .sort("url")
-    )
+    missing = new_objects(listing, live).sort("url")
     old = missing.filter(pl.col("last_modified") <= datetime.now(UTC) - grace)
-    for url, before in old.select("url", "known").iter_rows():
+    for url, before in old.select("url", "replaces").iter_rows():
         if before is None:
             gaps.append(("not converted", url, "it is listed and not in the ledger"))
         else:

@@ -1,0 +1,104 @@
+"""Who we are to AWS, and what its refusals mean: credentials that stay fresh, errors in words."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flowlake.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """What botocore found: region, endpoint, and a provider of fresh credentials."""
+
+    region: str | None
+    endpoint: str | None
+    credentials: "Credentials"
+
+
+_NO_REFRESH = "the AWS credentials cannot be refreshed"
+
+
+class Credentials:
+    """A credential provider for obstore that asks botocore, which refreshes what expires."""
+
+    def __init__(self, session: Any) -> None:
+        self._credentials = session.get_credentials()
+        if self._credentials is None:
+            raise StorageError(
+                "No AWS credentials were found: set AWS_PROFILE or --profile, run "
+                "`aws sso login`, or export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            )
+
+    def __call__(self) -> dict[str, Any]:
+        """Key, secret and token, to be asked for again in five minutes."""
+        try:
+            frozen = self._credentials.get_frozen_credentials()
+        except Exception as error:
+            raise StorageError(f"{_NO_REFRESH}: {error}") from error
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + timedelta(minutes=5),
+        }
+
+
+_CAUSES: tuple[tuple[str, str], ...] = (
+    (
+        r"KMS\.|kms:",
+        "its encryption key is denied: allow kms:Decrypt (and kms:GenerateDataKey to write) on "
+        "the bucket's KMS key for these credentials",
+    ),
+    (r"NoSuchBucket", "the bucket does not exist: check its name and AWS_ENDPOINT_URL"),
+    (
+        r"PermanentRedirect|AuthorizationHeaderMalformed|301 Moved|IllegalLocationConstraint"
+        r"|redirect without LOCATION",
+        "the bucket is in another region: set AWS_REGION to the bucket's region "
+        "(`aws s3api get-bucket-location` tells it)",
+    ),
+    (r"ExpiredToken|TokenRefreshRequired", "the credentials have expired: log in again"),
+    (r"RequestTimeTooSkewed", "this machine's clock is wrong: set it"),
+    (
+        r"InvalidObjectState",
+        "it is archived (S3 Glacier): restore it, or leave it out with --since",
+    ),
+    (
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|Unauthenticated",
+        "the credentials are not accepted: check AWS_PROFILE, the access key and its secret",
+    ),
+    (
+        r"AccessDenied|PermissionDenied|403 Forbidden|Forbidden",
+        "access is denied: these credentials need s3:ListBucket on the bucket and s3:GetObject on "
+        "its objects (s3:PutObject and s3:DeleteObject for a lake); objects written by another "
+        "account must grant the bucket's owner access; a requester-pays bucket needs "
+        "--request-payer",
+    ),
+    (r"PreconditionFailed|412 Precondition", "it changed while it was being read: run again"),
+    (r"NoSuchKey|404 Not Found|not found", "it is not there (any more)"),
+    (r"SlowDown|503 Service", "S3 asks to slow down, and retries did not help: run again later"),
+    (
+        r"Could not parse path",
+        "a name FlowLake writes cannot have empty, '.' or '..' parts or control characters: "
+        "choose another",
+    ),
+    (
+        r"(?i)dns error|error sending request|connect|timed out",
+        "S3 cannot be reached: check the network, AWS_REGION and AWS_ENDPOINT_URL",
+    ),
+)
+
+_ANSWER = re.compile(r"<Code>(.*?)</Code>(?:\s*<Message>(.*?)</Message>)?", re.DOTALL)
+
+
+def explain(text: str) -> str:
+    """One clause on what an S3 error means and what to do, from its text."""
+    if answer := _ANSWER.search(text):  # what S3 itself says: the rest may hold any key's name
+        text = ": ".join(filter(None, answer.groups()))
+    if refused := re.search(rf"{_NO_REFRESH}.*", text):
+        return refused[0]
+    for pattern, cause in _CAUSES:
+        if re.search(pattern, text):
+            return cause
+    return " ".join(text.split())[:300].rstrip(".")

@@ -1,0 +1,170 @@
+"""What there is to convert: the sources' listing, and the part of it the ledger does not have.
+
+An object is the same when its URL and its ETag are (locally: path, size and time of change). AWS
+gives every flow log object a file name of its own, so an object with the file name and the size of
+another is its copy: moved, synchronised or replicated, it is not converted twice.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import polars as pl
+
+from flowlake.committing import Tables
+from flowlake.errors import UsageError
+from flowlake.layout import FILE_NAME, may_hold
+from flowlake.reading import RawObject
+from flowlake.storage import Access, canonical, open_storage
+from flowlake.window import Window, window
+
+
+def plan(
+    *sources: str | os.PathLike[str],
+    lake: str | os.PathLike[str] = "lake",
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
+    account: str | Sequence[str] | None = None,
+    region: str | Sequence[str] | None = None,
+    access: Access = Access(),
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """List the sources and find what a conversion would do, without doing it.
+
+    Arguments and errors are ``convert``'s.
+
+    Returns:
+        The listing, and the part of it that is new, where ``replaces`` is not null for an object
+        that was converted before with other content.
+    """
+    tables = Tables(canonical(lake), access)
+    wanted = window(since, until, account, region)
+    listing = list_objects(sources, wanted, access, apart_from=tables.url)
+    if not tables.exist():
+        return listing, listing.with_columns(replaces=pl.lit(None, pl.Int64))
+    return listing, new_objects(listing, tables.view().live)
+
+
+def list_objects(
+    sources: Iterable[str | os.PathLike[str]],
+    wanted: Window,
+    access: Access,
+    *,
+    apart_from: str | None = None,
+) -> pl.DataFrame:
+    """List the objects of the sources that the window wants, each once, as a frame.
+
+    Columns: ``LISTING``'s, ``source``, and what the name says: ``account_id``, ``region``,
+    ``flow_log_id``, ``slot``. What lies below ``apart_from``, the lake, is left out, and so is
+    every other Delta table.
+    """
+    places = list(dict.fromkeys(canonical(source) for source in sources))
+    if not places:
+        raise UsageError("Name at least one source: a folder, a file or s3://BUCKET/PREFIX.")
+    frames: list[pl.DataFrame] = []
+    for place in places:
+        keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
+        frames.extend(
+            frame.with_columns(source=pl.lit(place))
+            for frame in open_storage(place, access).list(place, keep)
+        )
+    if not frames:
+        return _named(pl.DataFrame(schema=RAW)).head(0)
+    listing = _named(pl.concat(frames).unique("url", keep="first", maintain_order=True))
+    for table in listing["url"].str.extract(r"^(.*/)_delta_log/").drop_nulls().unique():
+        listing = listing.filter(~pl.col("url").str.starts_with(table))
+    stamp = pl.coalesce("slot", "last_modified")
+    conditions = [~pl.col("url").str.ends_with("/")]
+    if apart_from is not None:
+        conditions.append(~pl.col("url").str.starts_with(apart_from + "/"))
+    if wanted.since is not None:
+        conditions.append(stamp >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(stamp < wanted.until)
+    if wanted.accounts:
+        conditions.append(pl.col("account_id").is_in(wanted.accounts))
+    if wanted.regions:
+        conditions.append(pl.col("region").is_in(wanted.regions))
+    return listing.filter(conditions)
+
+
+RAW: dict[str, pl.DataType] = {
+    "url": pl.String(),
+    "size": pl.Int64(),
+    "etag": pl.String(),
+    "last_modified": pl.Datetime("us", "UTC"),
+    "source": pl.String(),
+}
+
+
+def _named(listing: pl.DataFrame) -> pl.DataFrame:
+    named = pl.col("url").str.extract_groups(FILE_NAME.pattern)
+    return (
+        listing.with_columns(named.alias("named"))
+        .unnest("named")
+        .with_columns(
+            pl.col("slot").str.to_datetime(
+                "%Y%m%dT%H%M", strict=False, time_zone="UTC", time_unit="us"
+            )
+        )
+    )
+
+
+def new_objects(listing: pl.DataFrame, live: pl.DataFrame) -> pl.DataFrame:
+    """The listed objects the ledger does not have, ordered for conversion.
+
+    Adds ``replaces``: the ledger's row for the same URL with another ETag, null for a new object.
+    Copies are left out: an object of AWS's naming whose file name and size the ledger, or an
+    object before it in the listing, has at another URL.
+    """
+    known = live.select("url", replaces="object_id", known="etag")
+    found = (
+        listing.join(known, on="url", how="left", maintain_order="left")
+        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")))
+        .drop("known")
+        .with_columns(name=_name())
+    )
+    changed = found.filter(pl.col("replaces").is_not_null())
+    new = found.filter(pl.col("replaces").is_null())
+    if new.height:
+        has = live.select(name=_name()).filter(pl.col("name").is_not_null())
+        new = new.join(has, on="name", how="anti", maintain_order="left").filter(
+            pl.col("name").is_null() | pl.col("name").is_first_distinct()
+        )
+    return (
+        pl.concat([new, changed])
+        .drop("name")
+        .sort("account_id", "region", "slot", "url", nulls_last=True)
+    )
+
+
+def _name() -> pl.Expr:
+    """AWS's file name of an object and its size; null for a name that is not AWS's."""
+    return pl.when(pl.col("flow_log_id").is_not_null()).then(
+        pl.concat_str(pl.col("url").str.extract(r"([^/]+)$"), pl.lit("/"), pl.col("size"))
+    )
+
+
+def unlisted(live: pl.DataFrame, listing: pl.DataFrame) -> pl.DataFrame:
+    """The ledger's objects that are not listed any more, neither where they were nor as a copy."""
+    names = listing.select(name=_name()).filter(pl.col("name").is_not_null())
+    return (
+        live.with_columns(name=_name())
+        .join(listing, on="url", how="anti")
+        .join(names, on="name", how="anti")
+        .drop("name")
+    )
+
+
+def _object_id(url: str, etag: str, replaces: int | None) -> int:
+    """A version of an object has one number everywhere, so that two converters agree on it."""
+    digest = hashlib.blake2b(f"{url}\0{etag}\0{replaces}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def raw_objects(new: pl.DataFrame) -> list[RawObject]:
+    """The rows of ``new_objects`` as objects to convert, each with its number."""
+    return [
+        RawObject(object_id=_object_id(row["url"], row["etag"], row["replaces"]), **row)
+        for row in new.iter_rows(named=True)
+    ]

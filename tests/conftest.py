@@ -1,0 +1,173 @@
+"""Places to test on: a folder, and a real S3 server that starts when a test first asks for it."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import s3fs
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from flowlake import storage
+
+KEY, SECRET = "ci-key", "ci-secret"
+"""The server's admin. The other identities: ``READER`` may read and list the bucket ``lake``."""
+READER = ("ro-key", "ro-secret")
+NOBODY = ("no-key", "no-secret")
+
+_SERVERS = ("master", "volume", "filer", "s3", "admin")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a SeaweedFS with a bucket ``lake`` and three identities."""
+    folder = tmp_path_factory.mktemp("weed")
+    config = folder / "s3.json"
+    identities = [
+        (KEY, SECRET, ["Admin", "Read", "Write", "List", "Tagging"]),
+        (*READER, ["Read:lake", "List:lake"]),
+        (*NOBODY, []),
+    ]
+    config.write_text(
+        json.dumps(
+            {
+                "identities": [
+                    {
+                        "name": key,
+                        "credentials": [{"accessKey": key, "secretKey": secret}],
+                        "actions": actions,
+                    }
+                    for key, secret, actions in identities
+                ]
+            }
+        )
+    )
+    names = [f"{server}.port{grpc}" for server in _SERVERS for grpc in ("", ".grpc")]
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    weed = Path(sysconfig.get_path("scripts"), "weed")
+    with (folder / "weed.log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                *(weed, "mini", f"-dir={folder}", f"-s3.config={config}"),
+                *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
+                *("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+                *(f"-filer.localSocket={folder}/f.sock", f"-s3.localSocket={folder}/s.sock"),
+                *(f"-{name}={port}" for name, port in ports.items()),
+            ],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "GOMEMLIMIT": "300MiB"},
+        )
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    try:
+        _wait_for(endpoint, server, folder / "weed.log")
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+        for port in ports.values():
+            for left in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{port}.sock"):
+                left.unlink(missing_ok=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _wait_for(endpoint: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Listing works before putting does: wait for a put."""
+    client = s3_client(endpoint)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.create_bucket(Bucket="lake")
+            client.put_object(Bucket="lake", Key="ready", Body=b"")
+            client.delete_object(Bucket="lake", Key="ready")
+            return
+        except (BotoCoreError, ClientError) as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(log.read_text()[-3000:]) from error
+            time.sleep(0.05)
+        finally:
+            client.close()
+
+
+def s3_client(endpoint: str) -> Any:
+    """Boto3 as the admin, to set a stage that FlowLake itself would not."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+    )
+
+
+def forget_s3() -> None:
+    """Make FlowLake look at the environment again."""
+    storage._open.cache_clear()
+    storage.aws_settings.cache_clear()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def use_key(monkeypatch: pytest.MonkeyPatch, key: str, secret: str) -> None:
+    """From here on, reach S3 with this key."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    forget_s3()
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An environment that says nothing of AWS."""
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
+    forget_s3()
+    yield
+    forget_s3()
+
+
+@pytest.fixture
+def s3(s3_server: str, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket, ``s3://…``, and the environment to reach it as the admin."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    use_key(monkeypatch, KEY, SECRET)
+    bucket = f"test-{uuid.uuid4().hex[:16]}"
+    client = s3_client(s3_server)
+    client.create_bucket(Bucket=bucket)
+    client.close()
+    return f"s3://{bucket}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh and empty place: append ``/raw``, ``/lake``, …"""
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3"))
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return str(folder)
