@@ -30,7 +30,8 @@ $(VENV)/.dev: $(BIN)/flowlake
 install: $(BIN)/flowlake  ## set up .venv with the flowlake command
 
 sample-bucket: | $(BIN)/flowlake
-	@$(BIN)/flowlake sample $@.part && mv $@.part $@
+	@$(BIN)/flowlake sample $@.part 2> /dev/null && mv $@.part $@
+	@echo "Made a sample bucket: $@"
 
 convert: $(BIN)/flowlake $(if $(filter sample-bucket,$(SOURCE)),sample-bucket)  ## convert SOURCE into LAKE and show the traffic by protocol
 	@$(BIN)/flowlake convert '$(SOURCE)' --lake '$(LAKE)'

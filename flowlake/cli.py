@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="flowlake",
-    help="AWS VPC Flow Logs as a lake of Parquet: convert them, ask in SQL, verify.",
     epilog="Exit codes: 0 done; 1 something could not be read, or a gap was found; 2 wrong usage. "
     "Times are UTC: 2026-01-14, 2026-01-14T22:05Z, or an age such as 24h or 7d.",
     no_args_is_help=True,
@@ -60,10 +59,27 @@ OutputOption = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        _say(f"flowlake {version('flowlake')}")
+        raise typer.Exit
+
+
+@app.callback()
+def flowlake(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """AWS VPC Flow Logs as a lake of Parquet: convert them, ask in SQL, verify."""
+
+
 @app.command()
 def convert(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE…", help="Folders, files or s3://BUCKET/PREFIX.")
+        list[str], typer.Argument(metavar="SOURCE", help="Folders, files or s3://BUCKET/PREFIX.")
     ],
     lake: LakeOption = "lake",
     since: SinceOption = None,
@@ -151,7 +167,7 @@ def status(
 def verify(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE…]", help="What to list [default: the ledger's sources]."),
+        typer.Argument(metavar="SOURCE", help="What to list [default: the ledger's sources]."),
     ] = None,
     lake: LakeOption = "lake",
     grace: Annotated[
@@ -170,6 +186,7 @@ def verify(
     Raw objects that have expired from the bucket are reported and are no gap.
     """
     from flowlake import verifying
+    from flowlake.rendering import some
     from flowlake.window import parse_age
 
     chosen = _format(style)
@@ -186,11 +203,12 @@ def verify(
     if chosen != "table" or found.gaps.height:
         _write(found.gaps, chosen)
     _note(
-        f"{found.listed:,} objects listed, {found.objects:,} in the ledger, {found.rows:,} rows "
-        f"in {found.files:,} files; {found.expired:,} expired, {found.young:,} too young to "
-        f"miss, {found.unreadable:,} unreadable."
+        f"{some(found.listed, 'object')} listed, {found.objects:,} in the ledger, "
+        f"{some(found.rows, 'row')} in {some(found.files, 'file')}; {found.expired:,} expired, "
+        f"{found.young:,} too young to miss, {found.unreadable:,} unreadable."
     )
-    _note(f"{found.gaps.height:,} gaps." if found.gaps.height else "No gap: all of it agrees.")
+    gaps = found.gaps.height
+    _note(f"{some(gaps, 'gap')}." if gaps else "No gap: all of it agrees.")
     raise typer.Exit(1 if found.gaps.height else 0)
 
 
@@ -370,7 +388,7 @@ def _note(text: str) -> None:
 def _show_plan(listing: "pl.DataFrame", new: "pl.DataFrame", style: "Format") -> None:
     import polars as pl
 
-    from flowlake.rendering import size
+    from flowlake.rendering import size, some
 
     stamp = pl.coalesce("slot", "last_modified").dt.date()
     days = (
@@ -380,7 +398,7 @@ def _show_plan(listing: "pl.DataFrame", new: "pl.DataFrame", style: "Format") ->
     )
     _write(days, style)
     _note(
-        f"{listing.height:,} objects ({size(int(listing['size'].sum()))}) listed, "
+        f"{some(listing.height, 'object')} ({size(int(listing['size'].sum()))}) listed, "
         f"{new.height:,} ({size(int(new['size'].sum()))}) to convert."
     )
 

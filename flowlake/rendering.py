@@ -230,25 +230,47 @@ def facts_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def some(count: int, noun: str) -> str:
+    """A count and its noun: ``1 object``, ``2,000 objects``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def report_text(report: "Report", lake: str) -> str:
     """What a conversion did, in sentences."""
     if not report.listed:
         return "Nothing to convert: no object was listed."
+    lines = []
+    if report.new:
+        lines.append(
+            f"Converted {report.objects:,} of {some(report.listed, 'listed object')} "
+            f"({size(report.new_bytes)}) into {some(report.rows, 'row')}, "
+            f"{some(report.files, 'file')} ({size(report.file_bytes)}), "
+            f"in {report.seconds:.1f} s: {lake}"
+        )
+    else:
+        lines.append(f"Nothing new: {some(report.listed, 'object')} listed, all of them in {lake}.")
+    if report.copies:
+        lines.append(
+            f"{some(report.copies, 'object')} left out: by AWS's file name and the size, copies of "
+            "others."
+        )
+    if report.known_unreadable:
+        lines.append(
+            f"{some(report.known_unreadable, 'object')} could not be read before and did not "
+            f"change: `flowlake status --lake {lake}` names them."
+        )
     if not report.new:
-        return f"Nothing new: {report.listed:,} objects listed, all of them in {lake}."
-    lines = [
-        f"Converted {report.objects:,} of {report.listed:,} listed objects "
-        f"({size(report.new_bytes)}) into {report.rows:,} rows, {report.files:,} files "
-        f"({size(report.file_bytes)}), in {report.seconds:.1f} s: {lake}"
-    ]
+        return "\n".join(lines)
     if report.replaced:
-        lines.append(f"{report.replaced:,} objects had changed: their rows were replaced.")
+        lines.append(f"{some(report.replaced, 'changed object')}: the old rows were replaced.")
     if report.elsewhere:
-        lines.append(f"{report.elsewhere:,} objects were converted by another process meanwhile.")
-    hint = ': `flowlake sql "SELECT reason, count(*) FROM rejects GROUP BY ALL"` says why.'
-    lines.append(f"{report.rejected:,} lines rejected{hint if report.rejected else '.'}")
+        lines.append(f"{some(report.elsewhere, 'object')} converted by another process meanwhile.")
+    why = "SELECT reason, count(*) FROM rejects GROUP BY ALL"
+    hint = f': `flowlake sql "{why}" --lake {lake}` says why.' if report.rejected else "."
+    lines.append(f"{some(report.rejected, 'line')} rejected{hint}")
     if report.misdated:
         lines.append(
-            f"{report.misdated:,} rows lie in the partition of their object's date, not theirs."
+            f"{some(report.misdated, 'row')} in the partition of the object's date, not of the "
+            "record's own, which is too far from it."
         )
     return "\n".join(lines)

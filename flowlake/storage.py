@@ -213,7 +213,8 @@ class Bucket:
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
         """List by pages of 1,000; with ``keep``, folder by folder, skipping what it refuses.
 
-        Empty objects are left out: obstore names the console's folder ``logs/`` like a file.
+        An empty object without an ending is left out: obstore gives the console's folder ``logs/``
+        the name of a file.
         """
         import obstore
 
@@ -221,7 +222,8 @@ class Bucket:
         found = False
         try:
             for frame in itertools.chain(self._below(key, keep), self._named(key)):
-                if (frame := frame.filter(pl.col("size") > 0)).height:
+                named = pl.col("url").str.contains(r"\.[^/]*$")
+                if (frame := frame.filter((pl.col("size") > 0) | named)).height:
                     found = True
                     yield frame
         except obstore.exceptions.PermissionDeniedError as error:

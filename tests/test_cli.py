@@ -18,6 +18,7 @@ import pytest
 
 import flowlake
 from flowlake.cli import main
+from flowlake.committing import Tables
 from flowlake.samples import write_sample
 from flowlake.storage import open_storage
 from tests.test_exactly_once import put, raw_object
@@ -457,10 +458,15 @@ def test_a_source_inside_the_lake_is_not_silently_done(
     assert run("sql", "SELECT url FROM objects").out.count(".log.gz") == 1
 
 
-def test_an_empty_source_says_so(run: Run, tmp_path: Path) -> None:
+def test_an_empty_source_makes_no_lake(run: Run, tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     done = run("convert", "raw")
     assert (done.code, done.out) == (0, "Nothing to convert: no object was listed.\n")
+    assert not (tmp_path / "lake").exists()
+
+
+def test_an_empty_lake_answers(run: Run, tmp_path: Path) -> None:
+    Tables(str(tmp_path / "lake")).create(["date"])
     assert run("verify").code == 0
     assert run("query", "top_talkers", "--format", "json").json() == []
     assert run("status", "--format", "json").json()[0]["rows"] == 0

@@ -328,6 +328,63 @@ def test_a_damaged_object_and_its_repair(place: str, tmp_path: Path) -> None:
     assert_right(place, clean(place, tmp_path))
 
 
+def test_a_moved_or_copied_bucket_is_not_converted_twice(place: str, tmp_path: Path) -> None:
+    fill(place, 6)
+    lake = f"{place}/lake"
+    flowlake.convert(f"{place}/raw", lake=lake, workers=1)
+    before = totals(lake)
+    copies = {key: raw_object(number)[1] for number in range(4) for key in [raw_object(number)[0]]}
+    for key, body in copies.items():
+        put(f"{place}/copied", key, body)
+    other_key, other_body = raw_object(4, records=7)
+    url = put(f"{place}/copied", other_key, other_body)  # AWS's name, but not the same object
+    report = flowlake.convert(f"{place}/copied/raw", lake=lake, workers=1)
+    assert (report.new, report.objects, report.copies) == (1, 1, 4)
+    assert totals(lake).filter(pl.col("url") != url).equals(before)
+    assert totals(lake).filter(pl.col("url") == url)["rows"].to_list() == [7]
+    assert verify(f"{place}/copied/raw", lake=lake, grace=timedelta(0)).gaps.rows() == []
+    open_storage(place).delete(before["url"].head(4).to_list())
+    assert verify(f"{place}/raw", f"{place}/copied", lake=lake).expired == 0
+    again = flowlake.convert(f"{place}/copied/raw", f"{place}/raw", lake=lake, workers=1)
+    assert again.new == 0
+    both = flowlake.convert(f"{place}/raw", f"{place}/copied", lake=f"{place}/other", workers=1)
+    assert (both.objects, both.copies) == (7, 0)
+
+
+def test_converters_of_a_bucket_and_of_its_copy_started_at_once(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    fill(place, 24)
+    expected = clean(place, tmp_path)
+    shutil.copytree(f"{place}/raw", f"{place}/copied")
+    running = [start(f"{place}/{name}", f"{place}/lake") for name in ("raw", "copied")]
+    for process in running:
+        process.join(200)
+    assert [process.exitcode for process in running] == [0, 0]
+    found = totals(f"{place}/lake")
+    assert found.height == expected.height
+    assert found.drop("url").sort(pl.all()).equals(expected.drop("url").sort(pl.all()))
+    assert verify(lake=f"{place}/lake", grace=timedelta(0)).gaps.rows() == []
+
+
+def test_files_of_ones_own_names_are_known_by_their_place(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / "raw" / folder).mkdir(parents=True)
+        (tmp_path / "raw" / folder / "flows.log").write_text(f"{HEADER}\n{record(1, DAY)}\n")
+    report = flowlake.convert(tmp_path / "raw", lake=tmp_path / "lake")
+    assert (report.objects, report.rows, report.copies) == (2, 2, 0)
+
+
+def test_verify_of_a_source_that_is_not_there(place: str) -> None:
+    fill(place, 3)
+    flowlake.convert(f"{place}/raw", lake=f"{place}/lake", workers=1)
+    try:
+        found = verify(f"{place}/misspelt", lake=f"{place}/lake")
+    except flowlake.StorageError as error:
+        assert "no folder or file" in str(error)
+    else:
+        assert found.gaps["gap"].to_list() == ["nothing there"]
+
+
 def test_verify_misses_what_is_gone(place: str) -> None:
     fill(place)
     lake = f"{place}/lake"

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("reading",),
     ("committing",),
     ("tasks",),
-    ("executing",),
+    ("executing", "planning"),
     ("converting", "analyses"),
     ("lake", "catalog"),
     ("verifying", "rendering"),

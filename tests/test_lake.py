@@ -13,7 +13,7 @@ from deltalake import DeltaTable, Schema
 from isal import igzip
 
 import flowlake
-from flowlake.committing import OBJECTS, SCHEMAS
+from flowlake.committing import OBJECTS, SCHEMAS, Tables
 from flowlake.errors import LakeError, UsageError
 from flowlake.fields import DEFAULT_FORMAT, flows_schema, polars_schema
 from flowlake.lake import collect
@@ -390,8 +390,7 @@ def test_a_lake_of_an_older_catalogue(tmp_path: Path) -> None:
 
 
 def test_an_empty_lake(tmp_path: Path) -> None:
-    (tmp_path / "raw").mkdir()
-    flowlake.convert(tmp_path / "raw", lake=tmp_path / "lake")
+    Tables(str(tmp_path / "lake")).create(["date", "region"])
     lake = flowlake.open_lake(tmp_path / "lake")
     assert both(lake) == 0
     assert lake.flows().collect().schema == polars_schema()

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from flowlake.aws import explain
-from flowlake.converting import list_objects
+from flowlake.planning import list_objects
 from flowlake.errors import FlowLakeError, StorageError, UsageError
 from flowlake.layout import object_key
 from flowlake.storage import (
