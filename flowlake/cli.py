@@ -256,12 +256,7 @@ def query(
 
     chosen = _format(style)
     opened = _open(lake, profile, request_payer)
-    wanted: dict[str, Any] = {
-        "since": since,
-        "until": until,
-        "account": account,
-        "region": region,
-    }
+    wanted: Any = {"since": since, "until": until, "account": account, "region": region}
     parameters = _parameters(parameter or [])
     if taken := wanted.keys() & parameters.keys():
         raise UsageError(f"The window is not set by -p: write --{min(taken)}.")
@@ -425,22 +420,15 @@ class _bar:  # noqa: N801
         if not sys.stderr.isatty():
             self._progress = None
             return None
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
 
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(binary_units=True),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
             console=Console(stderr=True),
         )
         self._progress.start()

@@ -111,7 +111,7 @@ def test_facts() -> None:
 def test_a_report() -> None:
     report = Report(listed=9, new=3, objects=2, rows=20_000, rejected=0, seconds=1.26, files=1)
     assert report_text(report, "lake").splitlines() == [
-        "Converted 2 of 9 listed objects (0 B) into 20,000 rows, 1 files (0 B), in 1.3 s: lake",
+        "Converted 2 of 9 listed objects (0 B) into 20,000 rows, 1 file (0 B), in 1.3 s: lake",
         "0 lines rejected.",
     ]
     report.replaced, report.elsewhere, report.rejected, report.misdated = 1, 2, 3, 4
