@@ -251,7 +251,7 @@ def query(
     output: OutputOption = None,
 ) -> None:
     """Answer a saved query over a window of the lake."""
-    from flowlake.lake import collect
+    from flowlake.doors import collect
     from flowlake.queries import load_query
 
     chosen = _format(style)
@@ -284,7 +284,7 @@ def sql(
     output: OutputOption = None,
 ) -> None:
     """Run one SELECT of your own over flows, objects, rejects and protocols (DuckDB's SQL)."""
-    from flowlake.lake import collect
+    from flowlake.doors import collect
 
     chosen = _format(style)
     opened = _open(lake, profile, request_payer)

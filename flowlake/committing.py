@@ -25,7 +25,7 @@ from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Tra
 
 from flowlake.aws import explain
 from flowlake.errors import CommitConflict, LakeError, StorageError, UsageError
-from flowlake.fields import flows_schema
+from flowlake.fields import arrow_type, column_type, flows_schema
 from flowlake.storage import Access, delta_options, is_remote, open_storage
 from flowlake.writing import DataFile, rewrite_without, write_table
 
@@ -110,7 +110,7 @@ class Change:
     objects: list[pa.Table] = field(default_factory=list)
     """Rows of the ledger."""
     columns: set[str] = field(default_factory=set)
-    """Columns of ``flows`` these files have and the table may not: unknown fields, as text."""
+    """Columns of ``flows`` these files have and the table may not: fields it did not know."""
 
 
 class Tables:
@@ -231,13 +231,13 @@ class Tables:
         return n
 
     def add_columns(self, head: Head, columns: set[str]) -> bool:
-        """Add the text columns ``flows`` lacks; True if there were any: load the head again."""
-        schema = head.flows.schema()
-        missing = sorted(columns - {column.name for column in schema.fields})
+        """Add the columns ``flows`` lacks; True if there were any: load the head again."""
+        missing = sorted(columns - {column.name for column in head.flows.schema().fields})
         if missing:
-            text = deltalake.schema.PrimitiveType("string")
+            types = [(name, arrow_type(column_type(name))) for name in missing]
+            added = deltalake.Schema.from_arrow(pa.schema(types))
             with _explained(self.url):
-                head.flows.alter.add_columns([deltalake.Field(name, text) for name in missing])
+                head.flows.alter.add_columns(added.fields)
         return bool(missing)
 
     def _repair(self, head: Head) -> None:
@@ -370,6 +370,11 @@ class _explained:  # noqa: N801
                 f"Another process committed to {self._url} at the same time: run again."
             ) from error
         if isinstance(error, (DeltaError, OSError, pl.exceptions.PolarsError)):
-            text = f"{error} {error!r}"
             kind_of = StorageError if is_remote(self._url) else LakeError
-            raise kind_of(f"The lake at {self._url} cannot be used: {explain(text)}.") from error
+            reason = explain(_plain(error))
+            raise kind_of(f"The lake at {self._url} cannot be used: {reason}.") from error
+
+
+def _plain(error: BaseException) -> str:
+    """An error's words without a terminal's colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error))

@@ -72,7 +72,7 @@ class Runner:
                 future.cancel()
 
     def _submit(self, task: Task) -> tuple[Future[TaskResult], Executor]:
-        with single_threaded_engines():
+        with _for_new_processes():
             while True:
                 executor = self._executor()
                 try:
@@ -108,13 +108,21 @@ class Runner:
 
 
 @contextlib.contextmanager
-def single_threaded_engines() -> Iterator[None]:
-    """Let processes that start now use one Polars thread each: one process a core is faster."""
+def _for_new_processes() -> Iterator[None]:
+    """What processes that start now inherit.
+
+    One Polars thread each, because one process a core is faster than threads. And deafness to the
+    keyboard's interrupt, which reaches the whole group of processes: the coordinator answers it.
+    """
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
     try:
         yield
     finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
         if before is None:
             del os.environ["POLARS_MAX_THREADS"]
         else:
@@ -122,11 +130,7 @@ def single_threaded_engines() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Let a worker end when its coordinator was killed: nothing it writes could be committed.
-
-    An interrupt from the keyboard reaches the whole group of processes; the coordinator alone
-    answers it.
-    """
+    """Let a worker end when its coordinator was killed: nothing it writes could be committed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

@@ -343,7 +343,12 @@ def field_for(field_name: str) -> Field:
     )
 
 
-def arrow_type(column_type: ColumnType) -> "pa.DataType":
+def column_type(column: str) -> FieldType:
+    """What a field's column holds: the catalogue's type, or text for a field it does not know."""
+    return BY_COLUMN[column].type if column in BY_COLUMN else "text"
+
+
+def arrow_type(type_: ColumnType) -> "pa.DataType":
     """Arrow's type for a column type."""
     import pyarrow as pa
 
@@ -354,10 +359,10 @@ def arrow_type(column_type: ColumnType) -> "pa.DataType":
         "time": pa.timestamp("us", "UTC"),
         "date": pa.date32(),
     }
-    return types[column_type]
+    return types[type_]
 
 
-def polars_type(column_type: ColumnType) -> "pl.DataType":
+def polars_type(type_: ColumnType) -> "pl.DataType":
     """Polars' type for a column type."""
     import polars as pl
 
@@ -368,7 +373,7 @@ def polars_type(column_type: ColumnType) -> "pl.DataType":
         "time": pl.Datetime("us", "UTC"),
         "date": pl.Date(),
     }
-    return types[column_type]
+    return types[type_]
 
 
 def flows_schema() -> "pa.Schema":

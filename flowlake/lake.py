@@ -8,24 +8,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
 from flowlake.committing import REJECTED, Tables, file_urls, live_files
-from flowlake.errors import LakeError, UsageError
-from flowlake.fields import COLUMNS
-from flowlake.queries import load_query, register_protocols, run
-from flowlake.storage import Access, canonical, delta_options, is_remote, s3_filesystem
+from flowlake.doors import lock, open_connection
+from flowlake.errors import UsageError
+from flowlake.fields import COLUMNS, LAKE_COLUMNS, polars_schema
+from flowlake.queries import load_query, run
+from flowlake.storage import Access, canonical, delta_options
 from flowlake.window import Window, window
 
 if TYPE_CHECKING:
-    import deltalake
     import duckdb
-
-REMOTE_THREADS = 32
-"""DuckDB's threads on a remote lake: there they are the requests in flight."""
 
 When = datetime | str | None
 Names = str | Sequence[str] | None
@@ -59,13 +56,20 @@ class Status:
 
 
 class Lake:
-    """A lake at one version of its tables; open it again to see later commits."""
+    """A lake whose ``flows`` stay as they were when it was opened; open it again for later ones.
+
+    The ledger and the rejects are read when they are asked for. The columns are the catalogue's,
+    in its order and its types, then those of fields the catalogue does not know.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._flows = tables.table("flows")
         self._files = live_files(self._flows)
-        self._schema = stored_schema(self._flows)
+        self._stored = pl.DataFrame(pa.schema(self._flows.schema()).empty_table()).schema
+        known = polars_schema()
+        unknown = {name: t for name, t in self._stored.items() if name not in known}
+        self._schema = pl.Schema({**known, **unknown})
 
     def __fspath__(self) -> str:
         """Where the lake is, so that a lake can be given wherever a lake's place is asked for."""
@@ -107,13 +111,18 @@ class Lake:
             return pl.LazyFrame(schema=self._schema)
         flows = pl.scan_parquet(
             paths,
-            schema={n: t for n, t in self._schema.items() if n not in self.partition_by},
+            schema={n: t for n, t in self._stored.items() if n not in self.partition_by},
             hive_partitioning=True,
-            hive_schema={name: self._schema[name] for name in self.partition_by},
+            hive_schema={name: self._stored[name] for name in self.partition_by},
             missing_columns="insert",
             storage_options=delta_options(self.url, self._tables.access),
-        ).select(self._schema.names())
-        conditions = _polars_conditions(wanted)
+        ).select(
+            pl.col(name).cast(dtype, strict=False)
+            if name in self._stored
+            else pl.lit(None, dtype).alias(name)
+            for name, dtype in self._schema.items()
+        )
+        conditions = _conditions(wanted)
         return flows.filter(conditions) if conditions else flows
 
     def objects(self) -> pl.DataFrame:
@@ -199,50 +208,21 @@ class Lake:
         return self._connection(window(since, until, account, region), {"objects", "rejects"})
 
     def _connection(self, wanted: Window, tables: set[str]) -> "duckdb.DuckDBPyConnection":
-        import duckdb
-
-        connection = duckdb.connect(
-            config={
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "python_enable_replacements": False,
-            }
+        connection = open_connection(
+            self._paths(wanted),
+            table_url=self._tables.table_url("flows"),
+            access=self._tables.access,
+            stored=self._stored,
+            schema=self._schema,
+            partition_by=self.partition_by,
+            grown=self._stored.names()[-1] != LAKE_COLUMNS[-1].column,
+            wanted=wanted,
         )
-        connection.execute("SET TimeZone = 'UTC'")
-        if is_remote(self.url):
-            connection.execute(f"SET threads = {REMOTE_THREADS}")
-        register_protocols(connection)
         if "objects" in tables:
             connection.register("objects", self.objects().to_arrow())
         if "rejects" in tables:
             connection.register("rejects", self.rejects().to_arrow())
-        paths = self._paths(wanted)
-        if not paths:
-            connection.register("all_flows", arrow_schema(self._schema).empty_table())
-        elif is_remote(self.url):
-            connection.register("all_flows", self._dataset(paths))
-        else:
-            connection.execute(f"SET allowed_paths = {_literal(paths)}")
-            try:
-                connection.execute(f"CREATE VIEW all_flows AS {self._read_parquet(paths)}")
-            except duckdb.IOException as error:
-                raise _damaged(self.url, error) from error
-        there = set(connection.table("all_flows").columns)
-        columns = [_quoted(name) for name in self._schema.names()]
-        if missing := [name for name in self._schema.names() if name not in there]:
-            connection.register("no_flows", arrow_schema(self._schema).empty_table())
-            columns = [
-                f"(SELECT {each} FROM no_flows) AS {each}" if name in missing else each
-                for name, each in zip(self._schema.names(), columns, strict=True)
-            ]
-        conditions = _sql_conditions(wanted)
-        connection.execute(
-            f"CREATE VIEW flows AS SELECT {', '.join(columns)}"
-            + " FROM all_flows"
-            + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
-        )
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        lock(connection)
         return connection
 
     def status(self) -> Status:
@@ -308,38 +288,6 @@ class Lake:
         root = self._tables.table_url("flows")
         return [f"{root}/{path}" for path in kept["path"].sort()]
 
-    def _read_parquet(self, paths: Sequence[str]) -> str:
-        hive = ", ".join(
-            f"{name}: {'DATE' if name == 'date' else 'VARCHAR'}" for name in self.partition_by
-        )
-        grown = (
-            self._flows.schema().fields[-1].name not in _OWN
-        )  # a column was added since: files differ in their columns
-        return (
-            f"SELECT * FROM read_parquet({_literal(paths)}, hive_partitioning = true, "
-            f"hive_types = {{{hive}}}, union_by_name = {str(grown).lower()})"
-        )
-
-    def _dataset(self, paths: Sequence[str]) -> Any:
-        import pyarrow.dataset as ds
-        from pyarrow.fs import FSSpecHandler, PyFileSystem
-
-        schema = arrow_schema(self._schema)
-        return ds.dataset(
-            [path.removeprefix("s3://") for path in paths],
-            schema=schema,
-            format="parquet",
-            filesystem=PyFileSystem(FSSpecHandler(s3_filesystem(self._tables.access))),
-            partitioning=ds.partitioning(
-                pa.schema([schema.field(name) for name in self.partition_by]), flavor="hive"
-            ),
-            partition_base_dir=self._tables.table_url("flows").removeprefix("s3://"),
-        )
-
-
-_OWN = {"object_id", "flow_log_id", "date"}
-"""The last columns of a new table: what is added later comes after them."""
-
 
 def open_lake(lake: str | os.PathLike[str] | None = None, access: Access = Access()) -> Lake:
     """Open a lake to read it, as it is now.
@@ -355,49 +303,7 @@ def open_lake(lake: str | os.PathLike[str] | None = None, access: Access = Acces
     return Lake(Tables(canonical(where), access))
 
 
-def collect(relation: "duckdb.DuckDBPyRelation") -> pl.DataFrame:
-    """Run a relation and take its rows as a Polars frame.
-
-    Raises:
-        UsageError: when the statement fails on the data it meets.
-        LakeError: when a data file cannot be read.
-    """
-    import duckdb
-
-    try:
-        rows: pl.DataFrame = relation.pl()
-        return rows
-    except duckdb.IOException as error:
-        raise _damaged("this lake", error) from error
-    except duckdb.Error as error:
-        raise UsageError(f"DuckDB refuses the statement: {error}") from error
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(
-            f"A column has a type Polars lacks: CAST it, to VARCHAR for one. ({error})"
-        ) from error
-
-
-def _damaged(lake: str, error: Exception) -> LakeError:
-    reason = str(error).splitlines()[0]
-    return LakeError(f"A file of {lake} cannot be read: run `flowlake verify`. ({reason})")
-
-
-def stored_schema(flows: "deltalake.DeltaTable") -> pl.Schema:
-    """The columns of ``flows`` as stored: the catalogue's in its order, then unknown ones."""
-    stored = pl.DataFrame(pa.schema(flows.schema()).empty_table()).schema
-    known = [each.column for each in COLUMNS if each.column in stored]
-    return pl.Schema({name: stored[name] for name in dict.fromkeys([*known, *stored.names()])})
-
-
-def arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """The same columns for Arrow, with plain (not large or view) strings."""
-    arrow = pl.DataFrame(schema=schema).to_arrow().schema
-    return pa.schema(
-        [pa.field(f.name, pa.string() if schema[f.name] == pl.String else f.type) for f in arrow]
-    )
-
-
-def _polars_conditions(wanted: Window) -> list[pl.Expr]:
+def _conditions(wanted: Window) -> list[pl.Expr]:
     conditions = []
     if wanted.since is not None:
         conditions.append(pl.col("start_time") >= wanted.since)
@@ -408,27 +314,6 @@ def _polars_conditions(wanted: Window) -> list[pl.Expr]:
     if wanted.regions:
         conditions.append(pl.col("region").is_in(wanted.regions))
     return conditions
-
-
-def _sql_conditions(wanted: Window) -> list[str]:
-    conditions = []
-    if wanted.since is not None:
-        conditions.append(f"start_time >= TIMESTAMPTZ '{wanted.since.isoformat()}'")
-    if wanted.until is not None:
-        conditions.append(f"start_time < TIMESTAMPTZ '{wanted.until.isoformat()}'")
-    if wanted.accounts:
-        conditions.append(f"list_contains({_literal(wanted.accounts)}, account_id)")
-    if wanted.regions:
-        conditions.append(f"list_contains({_literal(wanted.regions)}, region)")
-    return conditions
-
-
-def _literal(texts: Sequence[str]) -> str:
-    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _extreme(files: pl.DataFrame, column: str, *, first: bool) -> datetime | None:

@@ -61,6 +61,9 @@ def list_objects(
     places = list(dict.fromkeys(canonical(source) for source in sources))
     if not places:
         raise UsageError("Name at least one source: a folder, a file or s3://BUCKET/PREFIX.")
+    for place in places:
+        if apart_from is not None and f"{place}/".startswith(f"{apart_from}/"):
+            raise UsageError(f"The source {place} is the lake or lies in it: name another.")
     frames: list[pl.DataFrame] = []
     for place in places:
         keep = (lambda folder: may_hold(folder, wanted)) if wanted else None

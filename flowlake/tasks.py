@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import ObjectUnreadable, StorageError
+from flowlake.fields import arrow_type, column_type
 from flowlake.reading import REJECTS, Batch, RawObject, misdated, read_object
 from flowlake.storage import Access, is_remote, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
@@ -183,7 +184,7 @@ class _Conversion:
         self._result.columns.update(unknown)
         schema = self._schema
         for name in unknown:
-            schema = schema.append(pa.field(name, pa.string()))
+            schema = schema.append(pa.field(name, arrow_type(column_type(name))))
         self._result.flows += write_flows(
             self._frames,
             schema=schema,

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("committing",),
     ("tasks",),
     ("executing", "planning"),
-    ("converting", "analyses"),
+    ("converting", "analyses", "doors"),
     ("lake", "catalog"),
     ("verifying", "rendering"),
     (FACE,),

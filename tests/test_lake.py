@@ -14,9 +14,9 @@ from isal import igzip
 
 import flowlake
 from flowlake.committing import OBJECTS, SCHEMAS, Tables
+from flowlake.doors import collect
 from flowlake.errors import LakeError, UsageError
 from flowlake.fields import DEFAULT_FORMAT, flows_schema, polars_schema
-from flowlake.lake import collect
 from flowlake.layout import object_key
 from flowlake.samples import REGIONS, sample_tables, write_sample
 from flowlake.storage import open_storage

@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 
 from flowlake.aws import explain
-from flowlake.planning import list_objects
 from flowlake.errors import FlowLakeError, StorageError, UsageError
 from flowlake.layout import object_key
+from flowlake.planning import list_objects
 from flowlake.storage import (
     LISTING,
     Access,

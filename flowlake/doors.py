@@ -1,0 +1,189 @@
+"""DuckDB's doors to a lake: a connection that sees the lake's live files and nothing else.
+
+A local lake is read by DuckDB itself. A remote one comes through a PyArrow dataset over s3fs,
+registered under the same name, so that saved SQL is the same for both.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from flowlake.errors import LakeError, UsageError
+from flowlake.fields import SQL_TYPES, polars_type
+from flowlake.queries import register_protocols
+from flowlake.storage import Access, is_remote, s3_filesystem
+from flowlake.window import Window
+
+if TYPE_CHECKING:
+    import duckdb
+
+REMOTE_THREADS = 32
+"""DuckDB's threads on a remote lake: there they are the requests in flight."""
+
+_TYPES: dict[pl.DataType, str] = {
+    polars_type(column_type): name for column_type, name in SQL_TYPES.items()
+}
+
+
+def open_connection(
+    paths: Sequence[str],
+    *,
+    table_url: str,
+    access: Access,
+    stored: pl.Schema,
+    schema: pl.Schema,
+    partition_by: Sequence[str],
+    grown: bool,
+    wanted: Window,
+) -> "duckdb.DuckDBPyConnection":
+    """Open a connection with ``flows``, of the window, and ``protocols``; ``lock`` comes after.
+
+    Args:
+        paths: the live files that can hold the window.
+        table_url: the flows table's folder.
+        access: AWS profile and requester-pays.
+        stored: the columns and types of the table.
+        schema: the columns and types to show: what the table lacks is null, another type is cast.
+        partition_by: the table's partition columns.
+        grown: whether columns were added to the table, so that files differ in theirs.
+        wanted: the window, which becomes an exact filter.
+
+    Raises:
+        LakeError: when a file is missing.
+    """
+    import duckdb
+
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    register_protocols(connection)
+    if not paths:
+        connection.register("all_flows", arrow_schema(schema).empty_table())
+    elif is_remote(table_url):
+        connection.execute(f"SET threads = {REMOTE_THREADS}")
+        connection.register("all_flows", _dataset(paths, table_url, access, stored, partition_by))
+    else:
+        connection.execute(f"SET allowed_paths = {_literal(paths)}")
+        try:
+            connection.execute(
+                f"CREATE VIEW all_flows AS {_read_parquet(paths, stored, partition_by, grown)}"
+            )
+        except duckdb.IOException as error:
+            raise damaged(table_url, error) from error
+    there = set(connection.table("all_flows").columns)
+    columns = [
+        _shown(name, dtype, stored.get(name) if name in there else None)
+        for name, dtype in schema.items()
+    ]
+    conditions = _conditions(wanted)
+    connection.execute(
+        f"CREATE VIEW flows AS SELECT {', '.join(columns)} FROM all_flows"
+        + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+    )
+    return connection
+
+
+def lock(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Let the connection open no file but the lake's, and change none of its settings."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def collect(relation: "duckdb.DuckDBPyRelation") -> pl.DataFrame:
+    """Run a relation and take its rows as a Polars frame.
+
+    Raises:
+        UsageError: when the statement fails on the data it meets.
+        LakeError: when a data file cannot be read.
+    """
+    import duckdb
+
+    try:
+        rows: pl.DataFrame = relation.pl()
+        return rows
+    except duckdb.IOException as error:
+        raise damaged("this lake", error) from error
+    except duckdb.Error as error:
+        raise UsageError(f"DuckDB refuses the statement: {error}") from error
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            f"A column has a type Polars lacks: CAST it, to VARCHAR for one. ({error})"
+        ) from error
+
+
+def damaged(lake: str, error: Exception) -> LakeError:
+    """The error for a data file that DuckDB could not read."""
+    reason = str(error).splitlines()[0]
+    return LakeError(f"A file of {lake} cannot be read: run `flowlake verify`. ({reason})")
+
+
+def arrow_schema(schema: pl.Schema) -> pa.Schema:
+    """The same columns for Arrow, with plain (not large or view) strings."""
+    arrow = pl.DataFrame(schema=schema).to_arrow().schema
+    return pa.schema(
+        [pa.field(f.name, pa.string() if schema[f.name] == pl.String else f.type) for f in arrow]
+    )
+
+
+def _read_parquet(
+    paths: Sequence[str], stored: pl.Schema, partition_by: Sequence[str], grown: bool
+) -> str:
+    hive = ", ".join(f"{name}: {_TYPES[stored[name]]}" for name in partition_by)
+    return (
+        f"SELECT * FROM read_parquet({_literal(paths)}, hive_partitioning = true, "
+        f"hive_types = {{{hive}}}, union_by_name = {str(grown).lower()})"
+    )
+
+
+def _dataset(
+    paths: Sequence[str],
+    table_url: str,
+    access: Access,
+    stored: pl.Schema,
+    partition_by: Sequence[str],
+) -> Any:
+    import pyarrow.dataset as ds
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    schema = arrow_schema(stored)
+    return ds.dataset(
+        [path.removeprefix("s3://") for path in paths],
+        schema=schema,
+        format="parquet",
+        filesystem=PyFileSystem(FSSpecHandler(s3_filesystem(access))),
+        partitioning=ds.partitioning(
+            pa.schema([schema.field(name) for name in partition_by]), flavor="hive"
+        ),
+        partition_base_dir=table_url.removeprefix("s3://"),
+    )
+
+
+def _shown(name: str, dtype: pl.DataType, has: pl.DataType | None) -> str:
+    quoted = '"' + name.replace('"', '""') + '"'
+    if has is None:
+        return f"CAST(NULL AS {_TYPES[dtype]}) AS {quoted}"
+    return quoted if has == dtype else f"TRY_CAST({quoted} AS {_TYPES[dtype]}) AS {quoted}"
+
+
+def _conditions(wanted: Window) -> list[str]:
+    conditions = []
+    if wanted.since is not None:
+        conditions.append(f"start_time >= TIMESTAMPTZ '{wanted.since.isoformat()}'")
+    if wanted.until is not None:
+        conditions.append(f"start_time < TIMESTAMPTZ '{wanted.until.isoformat()}'")
+    if wanted.accounts:
+        conditions.append(f"list_contains({_literal(wanted.accounts)}, account_id)")
+    if wanted.regions:
+        conditions.append(f"list_contains({_literal(wanted.regions)}, region)")
+    return conditions
+
+
+def _literal(texts: Sequence[str]) -> str:
+    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
