@@ -21,7 +21,7 @@ from flowlake.cli import main
 from flowlake.committing import Tables
 from flowlake.samples import write_sample
 from flowlake.storage import open_storage
-from tests.test_exactly_once import put, raw_object
+from tests.test_exactly_once import children, put, raw_object
 
 RECORDS = 60
 ROWS = 48 * RECORDS + 2
@@ -560,7 +560,7 @@ def test_as_a_module_with_exit_codes(bucket: Path, tmp_path: Path) -> None:
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bucket that takes some seconds to convert."""
     folder = tmp_path_factory.mktemp("large")
-    write_sample(open_storage(str(folder)), prefix=f"{folder}/", records_per_object=5_000)
+    write_sample(open_storage(str(folder)), prefix=f"{folder}/", records_per_object=12_000)
     return folder
 
 
@@ -586,7 +586,7 @@ def test_interrupted_and_continued(run: Run, large: Path, tmp_path: Path) -> Non
     assert run("convert", large).code == 0
     assert run("verify", "--grace", "0m").code == 0
     [status] = run("status", "--format", "json").json()
-    assert (status["objects"], status["rows"]) == (49, 48 * 5_000 + 2)
+    assert (status["objects"], status["rows"]) == (49, 48 * 12_000 + 2)
 
 
 def test_interrupted_with_workers(run: Run, large: Path, tmp_path: Path) -> None:
@@ -596,3 +596,16 @@ def test_interrupted_with_workers(run: Run, large: Path, tmp_path: Path) -> None
     assert "Traceback" not in err
     assert run("convert", large).code == 0
     assert run("verify", "--grace", "0m").code == 0
+
+
+def test_interrupted_while_workers_start(large: Path, tmp_path: Path) -> None:
+    words = ("convert", large, "--lake", tmp_path / "lake", "--workers", "2")
+    process = command(*words, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while len(children(process.pid)) < 3:  # two workers, and multiprocessing's own tracker
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err.decode()

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, Schema
 from isal import igzip
@@ -361,11 +362,13 @@ def test_a_field_of_tomorrow_becomes_a_column(tmp_path: Path) -> None:
 
 
 def test_a_lake_of_an_older_catalogue(tmp_path: Path) -> None:
-    """A lake made before ``pkt_srcaddr`` and ``ecs_task_id`` were known opens, and gains one."""
-    place, missing = str(tmp_path), {"pkt_srcaddr", "ecs_task_id"}
+    """A lake made before some fields were known opens, gains them, and shows today's types."""
+    place, missing = str(tmp_path), {"pkt_srcaddr", "ecs_task_id", "tcp_flags"}
     schema = flows_schema()
     for name in missing:
         schema = schema.remove(schema.get_field_index(name))
+    at = schema.get_field_index("traffic_path")  # was unknown then: stored as text
+    schema = schema.set(at, schema.field(at).with_type(pa.string()))
     for name, columns in (*SCHEMAS.items(), ("flows", schema)):
         DeltaTable.create(
             f"{place}/lake/{name}",
@@ -377,14 +380,22 @@ def test_a_lake_of_an_older_catalogue(tmp_path: Path) -> None:
     old = flowlake.open_lake(f"{place}/lake")
     assert both(old) == 6
     key, _ = raw_object(1)
-    line = "10.1.2.3 2 000123456789 eni-1 1.1.1.1 2.2.2.2 1 2 6 3 4 1772366700 1772366710 ACCEPT OK"
-    put(place, key, igzip.compress(f"pkt-srcaddr {HEADER}\n{line}\n".encode()))
+    line = "2 000123456789 eni-1 1.1.1.1 2.2.2.2 1 2 6 3 4 1772366700 1772366710 ACCEPT OK"
+    header = f"pkt-srcaddr tcp-flags traffic-path {HEADER}"
+    put(place, key, igzip.compress(f"{header}\n10.1.2.3 18 8 {line}\n".encode()))
     flowlake.convert(f"{place}/raw", lake=f"{place}/lake", workers=1)
     lake = flowlake.open_lake(f"{place}/lake")
     assert both(lake) == 7
     assert one(lake, "SELECT max(pkt_srcaddr) FROM flows") == "10.1.2.3"
     assert one(lake, "SELECT count(pkt_srcaddr) FROM flows") == 1
-    assert lake.flows().collect_schema()["pkt_srcaddr"] == pl.String
+    types = "SELECT max(typeof(tcp_flags)), max(typeof(traffic_path)) FROM flows"
+    assert lake.sql(types).fetchall() == [("INTEGER", "INTEGER")]
+    assert one(lake, "SELECT max(tcp_flags) + max(traffic_path) FROM flows") == 26
+    assert lake.flows().collect_schema() == polars_schema()
+    assert lake.flows().select(pl.col("tcp_flags", "traffic_path").max()).collect().row(0) == (
+        18,
+        8,
+    )
     assert lake.flows().select(pl.col("pkt_srcaddr").count()).collect().item() == 1
     assert "pkt_srcaddr" not in lake.status().unknown_fields
 
