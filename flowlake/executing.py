@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from types import TracebackType
 
 from flowlake.errors import LakeError
@@ -112,26 +113,25 @@ def _for_new_processes() -> Iterator[None]:
     """What processes that start now inherit.
 
     One Polars thread each, because one process a core is faster than threads. And deafness to the
-    keyboard's interrupt, which reaches the whole group of processes: the coordinator answers it.
+    keyboard's interrupt, which reaches the whole group of processes: the coordinator answers it,
+    a moment later if it comes now.
     """
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    resource_tracker.ensure_running()  # its own start would lift the block
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
         if before is None:
             del os.environ["POLARS_MAX_THREADS"]
         else:
             os.environ["POLARS_MAX_THREADS"] = before
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _end_with_parent() -> None:
     """Let a worker end when its coordinator was killed: nothing it writes could be committed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -197,8 +198,8 @@ def cell(value: object) -> str:
             return ""
         case bool():
             return str(value).lower()
-        case int():
-            return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        case int() | Decimal():
+            return f"{value:,}"
         case float():
             return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
         case datetime():

@@ -3,6 +3,7 @@
 import io
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -71,7 +72,8 @@ def test_a_raw_line_cannot_steer_the_terminal() -> None:
     [
         (None, ""),
         (True, "true"),
-        (9999, "9999"),
+        (999, "999"),
+        (Decimal(6843768), "6,843,768"),
         (10_000, "10,000"),
         (-10_000, "-10,000"),
         (0.123456, "0.1235"),
