@@ -18,7 +18,7 @@ from datetime import datetime
 
 import polars as pl
 
-from flowlake.committing import Change, Head, Tables, live_files
+from flowlake.committing import Change, Head, Tables
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.planning import list_objects, new_objects, raw_objects
@@ -274,9 +274,15 @@ class _Run:
         """Commit the finished tasks that are still new on a head loaded now."""
         while self._waiting:
             head = self.tables.head()
-            good, lost = _still_new(self._waiting, head)
+            good = []
+            for result in self._waiting:
+                if _landed(result, head):
+                    self._count(result)
+                elif _still_new(result, head):
+                    good.append(result)
+                else:
+                    self._forget(result)
             self._waiting = good
-            self._forget(lost, head)
             change = Change()
             for result in good:
                 change.flows += result.flows
@@ -311,39 +317,29 @@ class _Run:
         self.report.file_bytes += sum(file.size for file in result.flows)
         self._progress.committed += result.objects
 
-    def _forget(self, lost: list[TaskResult], head: Head) -> None:
-        """Drop overtaken tasks and their files, unless a commit of unknown outcome landed them."""
-        if not lost:
-            return
-        live = set(live_files(head.flows)["path"])
-        for result in lost:
-            if result.flows and all(file.path in live for file in result.flows):
-                self._count(result)
-                continue
-            self._lost += result.objects
-            self.report.elsewhere += result.objects
-            for table, files in (("flows", result.flows), ("rejects", result.rejects)):
-                folder = self.tables.table_url(table)
-                self.tables.storage.delete(
-                    f"{folder}/{file.path}" for file in files if file.path not in live
-                )
+    def _forget(self, lost: TaskResult) -> None:
+        """Drop a task that another converter overtook, and the files it wrote."""
+        self._lost += lost.objects
+        self.report.elsewhere += lost.objects
+        for table, files in (("flows", lost.flows), ("rejects", lost.rejects)):
+            folder = self.tables.table_url(table)
+            self.tables.storage.delete(f"{folder}/{file.path}" for file in files)
 
 
-def _still_new(
-    results: Sequence[TaskResult], head: Head
-) -> tuple[list[TaskResult], list[TaskResult]]:
-    """Part results that a plan made now would plan the same from those it would not."""
-    live = head.live
-    good: list[TaskResult] = []
-    lost: list[TaskResult] = []
-    for result in results:
-        done = pl.DataFrame(result.ledger)
-        again = new_objects(done.drop("replaces"), live).select("url", now="replaces")
-        compared = done.join(again, on="url")
-        same = compared.height == done.height
-        same = same and compared["replaces"].eq_missing(compared["now"]).all()
-        (good if same else lost).append(result)
-    return good, lost
+def _landed(result: TaskResult, head: Head) -> bool:
+    """Whether a commit that seemed refused, or whose answer was lost, brought the result in."""
+    rows = pl.DataFrame(result.ledger)
+    return rows.join(head.ledger, on=["object_id", "converted_at"]).height > 0
+
+
+def _still_new(result: TaskResult, head: Head) -> bool:
+    """Whether a plan made now would have the result's objects converted as they were."""
+    done = pl.DataFrame(result.ledger)
+    again = new_objects(done.drop("replaces"), head.live).select("url", now="replaces")
+    compared = done.join(again, on="url")
+    return compared.height == done.height and bool(
+        compared["replaces"].eq_missing(compared["now"]).all()
+    )
 
 
 def _cores() -> int:

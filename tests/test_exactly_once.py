@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from isal import igzip
 
 import flowlake
+from flowlake import converting
+from flowlake.committing import Tables
 from flowlake.fields import DEFAULT_FORMAT
 from flowlake.layout import object_key
 from flowlake.samples import write_sample
@@ -328,6 +331,34 @@ def test_a_damaged_object_and_its_repair(place: str, tmp_path: Path) -> None:
     assert_right(place, clean(place, tmp_path))
 
 
+@pytest.mark.parametrize("table", ["flows", "rejects", "objects"])
+def test_a_commit_that_lands_and_seems_refused(
+    place: str, tmp_path: Path, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the answer to a conditional write is lost, and its repetition finds it done."""
+    fill(place, 6)
+    put(place, raw_object(50)[0], b"not a flow log")
+    expected = clean(place, tmp_path)
+    commit = Tables._commit_table
+    lost: list[int] = []
+
+    def lose_the_first_answer(self: Tables, handle: Any, actions: Any, n: int, more: Any) -> None:
+        commit(self, handle, actions, n, more)
+        if handle.table_uri.rstrip("/").endswith(f"/{table}") and not lost:
+            lost.append(n)
+            raise flowlake.CommitConflict("refused")
+
+    monkeypatch.setattr(Tables, "_commit_table", lose_the_first_answer)
+    monkeypatch.setattr(converting, "TASK_OBJECTS", 1)
+    source, lake = f"{place}/raw", f"{place}/lake"
+    report = flowlake.convert(source, lake=lake, workers=1, commit_seconds=0)
+    assert lost
+    assert (report.objects, report.elsewhere, report.unreadable) == (7, 0, 1)
+    assert report.rows == expected["rows"].sum()
+    assert totals(lake).equals(expected)
+    assert verify(lake=lake, grace=timedelta(0)).gaps.rows() == []
+
+
 def test_a_moved_or_copied_bucket_is_not_converted_twice(place: str, tmp_path: Path) -> None:
     fill(place, 6)
     lake = f"{place}/lake"
@@ -429,8 +460,6 @@ def _forge(lake: str) -> dict[str, Callable[[], set[str]]]:
 def test_a_reloaded_handle_would_commit_a_batch_twice(tmp_path: Path) -> None:
     """Why a conflict means to plan anew: Delta compares a batch only with later commits."""
     from deltalake.exceptions import CommitFailedError
-
-    from flowlake.committing import Tables
 
     tables = Tables(str(tmp_path / "lake"))
     tables.create(["date"])

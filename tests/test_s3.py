@@ -226,16 +226,15 @@ def test_every_commit_that_tries_again_lands_once(s3: str) -> None:
     Tables(f"{s3}/lake").create(PARTITIONS)
     conflicts = []
 
-    def commit(number: int) -> int:
+    def commit(number: int) -> None:
         tables = Tables(f"{s3}/lake")
-        while True:
-            head = tables.head()
+        while number not in (head := tables.head()).ledger["object_id"]:  # its answer may be lost
             try:
-                return tables.commit(head, entry(number))
+                tables.commit(head, entry(number))
             except fl.CommitConflict:
                 conflicts.append(number)
 
-    assert sorted(race(commit)) == list(range(1, RACERS + 1))
+    race(commit)
     head = Tables(f"{s3}/lake").head()
     assert head.n == RACERS
     assert sorted(head.ledger["object_id"]) == list(range(RACERS))
