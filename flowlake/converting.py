@@ -38,8 +38,8 @@ TASK_BYTES = 32 << 20
 TASK_OBJECTS = 2_000
 COMMIT_OBJECTS = 20_000
 COMMIT_SECONDS = 30.0
-INLINE_BYTES = 8 << 20
-"""Less than this to read is not worth starting processes for."""
+PROCESS_BYTES = 64 << 20
+"""Less than this to read is not worth starting processes for: threads do it."""
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +112,9 @@ def convert(
         until: … and is before this. Times as ``window.parse_time`` reads them, UTC.
         account: only objects named for this account or these.
         region: only objects named for this region or these.
-        workers: processes; by default one a core. 1 converts in this process. More than one
-            starts processes, so a script must guard its main code with ``__name__``.
+        workers: processes; by default one a core, or threads where there is little to do. 1
+            converts in this process. A script with more must guard its main code with
+            ``__name__``.
         partition_by: partition columns for a new lake: ``PARTITIONS`` or its first ones. By
             default all of them, or ``date`` alone for more than ``FEW_PLACES`` places.
         executor: runs the tasks instead; anything with ``concurrent.futures``' interface.
@@ -237,8 +238,7 @@ class _Run:
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
     ) -> None:
         count = workers or _cores()
-        if executor is None and sum(raw.size for raw in new) < INLINE_BYTES and workers is None:
-            count = 1
+        processes = workers is not None or sum(raw.size for raw in new) >= PROCESS_BYTES
         schema = head.flows.schema()
         template = Task(
             (),
@@ -249,7 +249,7 @@ class _Run:
         )
         committed_at = time.monotonic()
         tasks = [template.of(objects) for objects in _tasks(new, count)]
-        with Runner(count, executor) as runner:
+        with Runner(count, executor, processes=processes) as runner:
             try:
                 for result in runner.run(tasks):
                     self._take(result)

@@ -6,7 +6,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from types import TracebackType
@@ -22,12 +29,13 @@ DEATHS = 3
 
 
 class Runner:
-    """Runs tasks one after another in this process, in a pool of processes, or on an executor."""
+    """Runs tasks in a pool of processes or threads, on a given executor, or one by one."""
 
-    def __init__(self, workers: int, executor: Executor | None) -> None:
+    def __init__(self, workers: int, executor: Executor | None, *, processes: bool) -> None:
         self._workers = workers
         self._given = executor
-        self._pool: ProcessPoolExecutor | None = None
+        self._processes = processes
+        self._pool: Executor | None = None
         self._deaths = 0
 
     def __enter__(self) -> "Runner":
@@ -73,7 +81,8 @@ class Runner:
                 future.cancel()
 
     def _submit(self, task: Task) -> tuple[Future[TaskResult], Executor]:
-        with _for_new_processes():
+        own = self._given is None and self._processes
+        with _for_new_processes() if own else contextlib.nullcontext():
             while True:
                 executor = self._executor()
                 try:
@@ -84,7 +93,9 @@ class Runner:
     def _executor(self) -> Executor:
         if self._given is not None:
             return self._given
-        if self._pool is None:
+        if self._pool is None and not self._processes:
+            self._pool = ThreadPoolExecutor(self._workers)
+        elif self._pool is None:
             self._pool = ProcessPoolExecutor(
                 self._workers,
                 mp_context=multiprocessing.get_context("spawn"),

@@ -120,7 +120,7 @@ def test_from_sample_to_answer(run: Run) -> None:
     assert again.code == 0
     assert again.out == "Nothing new: 49 objects listed, all of them in lake.\n"
     status = run("status")
-    assert re.search(rf"^rows +{ROWS}$", status.out, re.MULTILINE)
+    assert re.search(rf"^rows +{ROWS:,}$", status.out, re.MULTILINE)
     assert re.search(r"^objects +49$", status.out, re.MULTILINE)
     verified = run("verify", "--grace", "0m")
     assert (verified.code, verified.out) == (0, "")
