@@ -147,13 +147,13 @@ def _present(tables: Tables, files: pl.DataFrame, gaps: Gaps) -> list[str]:
     return compared.filter(pl.col("found") == pl.col("size"))["url"].to_list()
 
 
-def _compare_rows(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
-    counts = pl.DataFrame(schema={"object_id": pl.Int64, "has": pl.UInt32})
-    if paths:
+def _rows_of_each_object(tables: Tables, table: str, files: list[str], gaps: Gaps) -> pl.DataFrame:
+    """How many rows each object has in a table's files; a gap if they cannot be read."""
+    if files:
         try:
-            counts = (
+            return (
                 pl.scan_parquet(
-                    paths,
+                    files,
                     hive_partitioning=False,
                     missing_columns="insert",
                     extra_columns="ignore",
@@ -164,9 +164,14 @@ def _compare_rows(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Ga
                 .agg(has=pl.len())
                 .collect(engine="streaming")
             )
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, OSError) as error:
             reason = str(error).splitlines()[0]
-            gaps.append(("file damaged", tables.table_url("flows"), f"cannot be read: {reason}"))
+            gaps.append(("file damaged", tables.table_url(table), f"cannot be read: {reason}"))
+    return pl.DataFrame(schema={"object_id": pl.Int64, "has": pl.UInt32})
+
+
+def _compare_rows(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
+    counts = _rows_of_each_object(tables, "flows", paths, gaps)
     compared = (
         live.select("object_id", "url", "rows", "lines", "rejected")
         .join(counts, on="object_id", how="full", coalesce=True)
@@ -187,22 +192,7 @@ def _compare_rows(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Ga
 
 
 def _compare_rejects(tables: Tables, files: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
-    has = pl.DataFrame(schema={"object_id": pl.Int64, "has": pl.UInt32})
-    if files:
-        try:
-            has = (
-                pl.scan_parquet(
-                    files,
-                    hive_partitioning=False,
-                    storage_options=delta_options(tables.url, tables.access),
-                )
-                .group_by("object_id")
-                .agg(has=pl.len())
-                .collect()
-            )
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            gaps.append(("file missing", tables.table_url("rejects"), f"cannot be read: {reason}"))
+    has = _rows_of_each_object(tables, "rejects", files, gaps)
     expected = pl.col("rejected") + (pl.col("state") == "unreadable").cast(pl.Int64)
     compared = live.join(has, on="object_id", how="left").with_columns(
         pl.col("has").fill_null(0), expected=expected

@@ -132,7 +132,7 @@ def test_from_sample_to_answer(run: Run) -> None:
     assert header.split()[:3] == ["srcaddr", "dstaddr", "dstport"]
     assert row.split()[:2] == ["172.31.16.139", "203.0.113.12"]
     counted = run("sql", "SELECT count(*) AS n FROM flows")
-    assert counted.out.split()[-1] == str(ROWS)
+    assert counted.out.split()[-1] == f"{ROWS:,}"
 
 
 @pytest.mark.parametrize("style", ["csv", "json", "parquet"])
