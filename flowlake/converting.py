@@ -262,7 +262,8 @@ class _Run:
                 self._commit()
 
     def _take(self, result: TaskResult) -> None:
-        self._waiting.append(result)
+        if result.objects:
+            self._waiting.append(result)
         self.report.failures += result.failures
         self._progress.objects_done += result.objects + len(result.failures)
         self._progress.bytes_done += result.bytes
@@ -274,15 +275,12 @@ class _Run:
         """Commit the finished tasks that are still new on a head loaded now."""
         while self._waiting:
             head = self.tables.head()
-            good = []
-            for result in self._waiting:
-                if _landed(result, head):
-                    self._count(result)
-                elif _still_new(result, head):
-                    good.append(result)
-                else:
-                    self._forget(result)
+            landed, good, lost = _parted(self._waiting, head)
             self._waiting = good
+            for result in landed:
+                self._count(result)
+            for result in lost:
+                self._forget(result)
             change = Change()
             for result in good:
                 change.flows += result.flows
@@ -326,20 +324,30 @@ class _Run:
             self.tables.storage.delete(f"{folder}/{file.path}" for file in files)
 
 
-def _landed(result: TaskResult, head: Head) -> bool:
-    """Whether a commit that seemed refused, or whose answer was lost, brought the result in."""
-    rows = pl.DataFrame(result.ledger)
-    return rows.join(head.ledger, on=["object_id", "converted_at"]).height > 0
+def _parted(
+    results: Sequence[TaskResult], head: Head
+) -> tuple[list[TaskResult], list[TaskResult], list[TaskResult]]:
+    """Part results into the landed, the good and the lost.
 
-
-def _still_new(result: TaskResult, head: Head) -> bool:
-    """Whether a plan made now would have the result's objects converted as they were."""
-    done = pl.DataFrame(result.ledger)
-    again = new_objects(done.drop("replaces"), head.live).select("url", now="replaces")
-    compared = done.join(again, on="url")
-    return compared.height == done.height and bool(
-        compared["replaces"].eq_missing(compared["now"]).all()
+    Landed: a commit that seemed refused, or whose answer was lost, brought them in. Good: a plan
+    made now would have their objects converted as they were. Lost: another converter has some.
+    """
+    done = pl.concat(
+        pl.DataFrame(result.ledger).with_columns(task=pl.lit(task))
+        for task, result in enumerate(results)
     )
+    here = done.join(head.ledger, on=["object_id", "converted_at"], how="semi")["task"].to_list()
+    again = new_objects(done.drop("replaces"), head.live).select("url", now="replaces")
+    planned = done.join(again, on="url", how="left").select(
+        "task",
+        stale=pl.col("replaces").ne_missing(pl.col("now"))
+        | ~pl.col("url").is_in(again["url"].implode()),
+    )
+    stale = planned.filter("stale")["task"].to_list()
+    parted: tuple[list[TaskResult], list[TaskResult], list[TaskResult]] = ([], [], [])
+    for task, result in enumerate(results):
+        parted[0 if task in here else 2 if task in stale else 1].append(result)
+    return parted
 
 
 def _cores() -> int:
