@@ -38,7 +38,7 @@ TASK_BYTES = 32 << 20
 TASK_OBJECTS = 2_000
 COMMIT_OBJECTS = 20_000
 COMMIT_SECONDS = 30.0
-PROCESS_BYTES = 64 << 20
+PROCESS_BYTES, PROCESS_OBJECTS = 64 << 20, 500
 """Less than this to read is not worth starting processes for: threads do it."""
 
 logger = logging.getLogger(__name__)
@@ -238,7 +238,8 @@ class _Run:
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
     ) -> None:
         count = workers or _cores()
-        processes = workers is not None or sum(raw.size for raw in new) >= PROCESS_BYTES
+        little = len(new) < PROCESS_OBJECTS and sum(raw.size for raw in new) < PROCESS_BYTES
+        processes = workers is not None or not little
         schema = head.flows.schema()
         template = Task(
             (),

@@ -9,6 +9,7 @@ names a field's type again. A name that is not here is a field of tomorrow: ``fi
 it a text column.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -66,6 +67,7 @@ TAKEN = {*RENAMED.values(), *(own.column for own in LAKE_COLUMNS)}
 """Columns that an unknown field may not fall into by its name."""
 
 
+@functools.cache
 def column_name(field_name: str) -> str:
     """Name the lake's column for a field, known or not: ``log-status`` gives ``log_status``.
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
-from flowlake.reading import REJECTS, Batch, RawObject, misdated, read_object
+from flowlake.reading import REJECTS, Batch, RawObject, read_object
 from flowlake.storage import Access, is_remote, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
@@ -83,12 +83,12 @@ class _Count:
     fields: dict[str, None] = field(default_factory=dict)
     dates: set[date] = field(default_factory=set)
 
-    def add(self, batch: Batch, raw: RawObject) -> None:
+    def add(self, batch: Batch) -> None:
         flows = batch.flows
         self.lines += batch.lines
         self.rows += flows.height
         self.rejected += batch.rejects.height
-        self.misdated += misdated(flows, raw)
+        self.misdated += batch.misdated
         self.fields[" ".join(batch.fields)] = None
         self.dates.update(flows["date"].unique())
         if "log_status" in flows.columns:
@@ -114,6 +114,7 @@ class _Conversion:
         self._schema = pa.schema(stored).remove_metadata()
         self._result = TaskResult()
         self._frames: list[pl.DataFrame] = []
+        self._rows = 0
         self._rejects: list[pl.DataFrame] = []
         self._ledger: list[dict[str, object]] = []
 
@@ -137,12 +138,13 @@ class _Conversion:
     def _read(self, raw: RawObject, body: bytes) -> _Count:
         count = _Count()
         for batch in read_object(raw, body):
-            count.add(batch, raw)
+            count.add(batch)
             if batch.flows.height:
                 self._frames.append(batch.flows)
+                self._rows += batch.flows.height
             if batch.rejects.height:
                 self._reject(raw, batch.rejects)
-            if sum(frame.height for frame in self._frames) >= ROWS_PER_FILE:
+            if self._rows >= ROWS_PER_FILE:
                 self._write_flows()
         return count
 
@@ -193,6 +195,7 @@ class _Conversion:
             storage=self._storage,
         )
         self._frames = []
+        self._rows = 0
 
     def _write_rejects(self) -> None:
         if not self._rejects:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from flowlake.fields import BY_NAME, TRANSIT_GATEWAY_FORMAT
-from flowlake.reading import RawObject, misdated, read_object
+from flowlake.reading import RawObject, read_object
 from flowlake.reading.careful import LONGEST_REJECT
 from flowlake.reading.compression import line_chunks
 from flowlake.reading.text import read_text
@@ -142,10 +142,10 @@ AT = 1_616_729_292  # 2021-03-26 03:28:12 UTC
 def test_the_date_of_a_row(text: str, date: str, far: int) -> None:
     [batch] = read_object(named(slot=SLOT), text.encode())
     assert [str(day) for day in batch.flows["date"]] == [date]
-    assert misdated(batch.flows, named(slot=SLOT)) == far
+    assert batch.misdated == far
 
 
 def test_without_a_slot_a_row_keeps_its_own_date_else_takes_the_listing_s() -> None:
     [batch] = read_object(named(), f"start\n{AT}\n-\n".encode())
     assert [str(day) for day in batch.flows["date"]] == ["2021-03-26", "2026-05-06"]
-    assert misdated(batch.flows, named()) == 0
+    assert batch.misdated == 0

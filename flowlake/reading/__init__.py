@@ -50,29 +50,26 @@ def read_object(raw: RawObject, body: bytes) -> Iterator[Batch]:
         ObjectUnreadable: when the object as a whole is not a readable flow log.
     """
     for batch in read_text(line_chunks(body)):
-        yield replace(batch, flows=_canonical(batch.flows, raw))
+        date, misdated = _dates(batch.flows, raw)
+        yield replace(batch, flows=_canonical(batch.flows, raw, date), misdated=misdated)
 
 
-def misdated(flows: pl.DataFrame, raw: RawObject) -> int:
-    """How many rows went to the date of the object's name because theirs is too far from it."""
-    if raw.slot is None:
-        return 0
-    named = pl.lit(raw.slot.date())
-    return flows.select(((_own_date(flows) - named).abs() > FARTHEST).sum()).item()  # type: ignore[no-any-return]
-
-
-def _own_date(flows: pl.DataFrame) -> pl.Expr:
+def _dates(flows: pl.DataFrame, raw: RawObject) -> tuple[pl.Series, int]:
+    """The partition date of each row, and how many are not the row's own."""
     times = [pl.col(name) for name in ("start_time", "end_time") if name in flows.columns]
-    return pl.coalesce(*times).dt.date() if times else pl.lit(None, pl.Date)
+    own = pl.coalesce(*times).dt.date() if times else pl.repeat(None, pl.len(), dtype=pl.Date)
+    dates = flows.select(own).to_series()
+    if raw.slot is None:
+        return dates.fill_null(raw.last_modified.date()), 0
+    named = raw.slot.date()
+    near = dates.is_between(named - FARTHEST, named + FARTHEST)
+    if near.all(ignore_nulls=False):
+        return dates, 0
+    far = int((~near).sum())
+    return dates.set(~near.fill_null(False), named), far
 
 
-def _canonical(flows: pl.DataFrame, raw: RawObject) -> pl.DataFrame:
-    date = _own_date(flows)
-    if raw.slot is not None:
-        named = pl.lit(raw.slot.date())
-        date = pl.when((date - named).abs() <= FARTHEST).then(date).otherwise(named)
-    else:
-        date = date.fill_null(raw.last_modified.date())
+def _canonical(flows: pl.DataFrame, raw: RawObject, date: pl.Series) -> pl.DataFrame:
     return flows.with_columns(
         _else_named(flows, "account_id", raw.account_id),
         _else_named(flows, "region", raw.region),

@@ -36,6 +36,8 @@ class Batch:
     lines: int
     """Records, rejected lines included; headers and blank lines are none."""
     fields: tuple[str, ...]
+    misdated: int = 0
+    """Rows whose own date is too far from the object's name to choose their partition."""
 
 
 def header(line: bytes, above: tuple[Field, ...] | None = None) -> tuple[Field, ...] | None:
@@ -83,9 +85,9 @@ def bounds(field: Field) -> tuple[int, int]:
     return least, half - 1 if field.maximum is None else field.maximum
 
 
-def unfit_partition(column: pl.Series, field: Field) -> bool:
+def unfit_partition(flows: pl.DataFrame, field: Field) -> bool:
     """Whether a value of a partition's field cannot be the name of its folder."""
     if field.name not in PARTITION_FIELDS:
         return False
-    values = column.unique().cast(pl.String).drop_nulls()
+    values = flows[field.column].unique().cast(pl.String).drop_nulls()
     return any(PARTITION_VALUE.fullmatch(value) is None for value in values)

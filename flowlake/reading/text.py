@@ -155,17 +155,20 @@ def _read_quickly(text: bytes, fields: tuple[Field, ...], survey: _Survey) -> Ba
         return None
     if flows.height != survey.lines:
         return None
-    if any(_unfit(flows[field.column], field) for field in fields):
+    if _out_of_bounds(flows, fields) or any(unfit_partition(flows, field) for field in fields):
         return None
     return Batch(_timed(flows, fields), nothing, survey.lines, names)
 
 
-def _unfit(column: pl.Series, field: Field) -> bool:
-    if field.type == "text":
-        return unfit_partition(column, field)
-    least, most = bounds(field)
-    low, high = column.min(), column.max()
-    return isinstance(low, int) and isinstance(high, int) and (low < least or high > most)
+def _out_of_bounds(flows: pl.DataFrame, fields: tuple[Field, ...]) -> bool:
+    numbers = [field for field in fields if field.type != "text"]
+    columns = pl.col([field.column for field in numbers])
+    extremes = flows.select(columns.min().name.prefix("<"), columns.max().name.prefix(">")).row(0)
+    for field, low, high in zip(numbers, extremes, extremes[len(numbers) :], strict=False):
+        least, most = bounds(field)
+        if low is not None and (low < least or high > most):
+            return True
+    return False
 
 
 def _timed(flows: pl.DataFrame, fields: tuple[Field, ...]) -> pl.DataFrame:
