@@ -1,6 +1,6 @@
 """Converting default-format records, beside a plain DuckDB COPY of the same files.
 
-`python -m benchmarks.convert [RECORDS]` makes the files (seeded), runs the two in turn, several
+`python -m benchmarks.convert [RECORDS…]` makes the files (seeded), runs the two in turn, several
 times, each as a whole process, and writes `benchmarks/RESULTS.md`. Whole process means that
 FlowLake pays for its start, its workers, the ledger, the checks for wrong lines, the sort and the
 Bloom filters; COPY does none of these.
@@ -8,6 +8,7 @@ Bloom filters; COPY does none of these.
 
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -46,10 +47,25 @@ class Run:
 
 
 def main() -> None:
-    records = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    sizes = [int(words) for words in sys.argv[1:]] or [1_000_000, 10_000_000]
+    packages = ("flowlake", "duckdb", "polars", "pyarrow", "deltalake", "isal")
+    text = (
+        f"# Results\n\n{os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}; "
+        + ", ".join(f"{name} {version(name)}" for name in packages)
+        + f". Local disk. Medians of {RUNS} runs in turn (least to most); memory is the peak of "
+        "the whole process tree.\n"
+    )
+    for records in sizes:
+        text += _compared(records)
+    RESULTS.write_text(text)
+    print(text)
+
+
+def _compared(records: int) -> str:
+    objects = max(1, records // RECORDS_PER_OBJECT)
     with tempfile.TemporaryDirectory() as folder:
         source = f"{folder}/raw"
-        objects = max(1, records // RECORDS_PER_OBJECT)
         size = 0
         sample = sample_objects(
             hours=-(-objects // 12),
@@ -64,7 +80,7 @@ def main() -> None:
             size += len(body)
         runs: dict[str, list[Run]] = {"flowlake convert": [], "duckdb COPY": []}
         for number in range(RUNS + 1):
-            lake, copied = f"{folder}/lake-{number}", f"{folder}/copy-{number}"
+            lake, copied = f"{folder}/lake", f"{folder}/copy"
             flowlake = [sys.executable, "-m", "flowlake", "convert", source, "--lake", lake]
             pair = (
                 _measure(flowlake),
@@ -73,10 +89,10 @@ def main() -> None:
             if number:  # the first pair warms the disk's cache
                 for each, run in zip(runs.values(), pair, strict=True):
                     each.append(run)
-            sizes = [_size(Path(lake, "flows")), _size(Path(copied))]
-        text = _page(objects * RECORDS_PER_OBJECT, size, runs, sizes)
-    RESULTS.write_text(text)
-    print(text)
+            written = [_size(Path(lake, "flows")), _size(Path(copied))]
+            shutil.rmtree(lake)
+            shutil.rmtree(copied)
+    return _page(objects * RECORDS_PER_OBJECT, objects, size, runs, written)
 
 
 def _measure(command: list[str]) -> Run:
@@ -113,16 +129,12 @@ def _size(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*.parquet")) / 1e6
 
 
-def _page(records: int, size: int, runs: dict[str, list[Run]], sizes: list[float]) -> str:
-    packages = ("flowlake", "duckdb", "polars", "pyarrow", "deltalake", "isal")
+def _page(
+    records: int, objects: int, size: int, runs: dict[str, list[Run]], sizes: list[float]
+) -> str:
     lines = [
-        "# Results",
         "",
-        f"{records:,} default-format records, {size / 1e6:.0f} MB of gzip, local disk; "
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in packages)
-        + f". Medians of {RUNS} runs in turn (least to most); memory is the peak of the whole "
-        "process tree.",
+        f"## {records:,} default-format records, {objects} objects, {size / 1e6:.0f} MB of gzip",
         "",
         "| | seconds | processor seconds | records/s | memory, MB | Parquet, MB |",
         "|---|---|---|---|---|---|",
