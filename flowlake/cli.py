@@ -110,6 +110,7 @@ def convert(
     time: only new and changed objects are read.
     """
     from flowlake import converting, planning
+    from flowlake.progress import ProgressBar
 
     chosen = _format(style)
     given: dict[str, Any] = {
@@ -124,7 +125,7 @@ def convert(
         listing, new = planning.plan(*sources, **given)
         _show_plan(listing, new, chosen)
         return
-    with _bar() as tell:
+    with ProgressBar() as tell:
         report = converting.convert(
             *sources,
             workers=workers,
@@ -411,40 +412,3 @@ def _show_report(report: "Report", lake: str, style: "Format") -> None:
         _write(pl.DataFrame([facts]), style)
         return
     _say(report_text(report, lake))
-
-
-class _bar:  # noqa: N801
-    """A progress bar on a terminal, and nothing elsewhere."""
-
-    def __enter__(self) -> Any:
-        if not sys.stderr.isatty():
-            self._progress = None
-            return None
-        from rich import progress
-        from rich.console import Console
-
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.DownloadColumn(binary_units=True),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._progress.start()
-        task = self._progress.add_task("listing", total=None)
-
-        def tell(done: Any) -> None:
-            assert self._progress is not None
-            self._progress.update(
-                task,
-                description=f"{done.objects_done:,}/{done.objects:,} objects, {done.rows:,} rows",
-                completed=done.bytes_done,
-                total=done.bytes,
-            )
-
-        return tell
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()

@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("converting", "analyses", "doors"),
     ("lake", "catalog"),
     ("verifying", "rendering"),
+    ("progress",),
     (FACE,),
     ("cli",),
     ("__main__",),

@@ -1,0 +1,49 @@
+"""A progress bar for a conversion, on a terminal."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+if TYPE_CHECKING:
+    from flowlake import converting
+
+
+class ProgressBar:
+    """Objects, rows and bytes as they go, on standard error; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("listing", total=None)
+
+    def __enter__(self) -> "Callable[[converting.Progress], None]":
+        self._bar.start()
+        return self._tell
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _tell(self, done: "converting.Progress") -> None:
+        self._bar.update(
+            self._task,
+            description=f"{done.objects_done:,}/{done.objects:,} objects, {done.rows:,} rows",
+            completed=done.bytes_done,
+            total=done.bytes,
+        )
