@@ -303,6 +303,13 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert readme.count("\n") <= 120
 
 
+def test_the_house_is_drawn_with_every_room() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {path.name for path in (ROOT / "flowlake").glob("*.py")} - {"__main__.py"}
+    drawn = page.split("```text\ncli.py")[1].split("```")[0]
+    assert rooms - {"cli.py"} == set(re.findall(r"[a-z_]+[.]py", drawn))
+
+
 def test_the_readme_starts_with_two_commands_of_the_makefile() -> None:
     first = next(block for block in BLOCKS if block.page.name == "README.md")
     assert first.commands == ["make convert", "make test"]
