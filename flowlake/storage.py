@@ -9,7 +9,6 @@ role.
 
 import contextlib
 import functools
-import itertools
 import os
 import re
 import stat
@@ -176,6 +175,13 @@ def _local_etag(found: os.stat_result) -> str:
     return f"{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
+def _objects(listed: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """A listing without the empty names that stand for folders; nothing if nothing is left."""
+    named = pl.col("url").str.contains(r"\.[^/]*$")
+    if (objects := listed.filter((pl.col("size") > 0) | named)).height:
+        yield objects
+
+
 class Bucket:
     """One S3 bucket, by obstore."""
 
@@ -216,23 +222,19 @@ class Bucket:
         An empty object without an ending is left out: obstore gives the console's folder ``logs/``
         the name of a file.
         """
-        import obstore
-
         key = self._key(prefix + "/").rstrip("/")
         found = False
         try:
-            for frame in itertools.chain(self._below(key, keep), self._named(key)):
-                named = pl.col("url").str.contains(r"\.[^/]*$")
-                if (frame := frame.filter((pl.col("size") > 0) | named)).height:
-                    found = True
-                    yield frame
-        except obstore.exceptions.PermissionDeniedError as error:
-            if not found:  # who may list a folder need not be allowed to ask for its name
-                _explain(error, prefix)
+            for frame in self._below(key, keep):
+                found = found or frame.height > 0
+                yield from _objects(frame)
+            for frame in self._named(key, asked_for=not found):
+                yield from _objects(frame)
         except Exception as error:
             _explain(error, prefix)
 
-    def _named(self, key: str) -> Iterator[pl.DataFrame]:
+    def _named(self, key: str, *, asked_for: bool) -> Iterator[pl.DataFrame]:
+        """The object that has the prefix for its name; ``asked_for`` if nothing lies below it."""
         import obstore
 
         if not key:
@@ -242,6 +244,9 @@ class Bucket:
             yield self._frame({name: [value] for name, value in meta.items()})
         except FileNotFoundError:
             return
+        except obstore.exceptions.PermissionDeniedError:
+            if asked_for:  # who may list a folder need not be allowed to ask for its name
+                raise
         except _odd_path():
             yield self._frame_odd(o for o in self._first(key) if o["Key"] == key)
 

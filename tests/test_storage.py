@@ -56,7 +56,7 @@ class FakeS3(ThreadingHTTPServer):
     """As much of S3 as listing and reading take, for what the real test server cannot play.
 
     It keeps any key as it is (SeaweedFS makes ``a//b`` ``a/b``), pages by ``page`` keys, answers
-    ``refusal`` if there is one, and records what it was asked.
+    ``refusal`` if there is one (after ``granted`` requests), and records what it was asked.
     """
 
     daemon_threads = True
@@ -66,6 +66,7 @@ class FakeS3(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.page = 1000
         self.refusal: tuple[int, dict[str, str], str] | None = None
+        self.granted = 0
         self.asked: list[tuple[str, str, dict[str, str]]] = []
 
     @property
@@ -132,7 +133,7 @@ class _Answer(BaseHTTPRequestHandler):
         key = unquote(url.path).removeprefix("/b").removeprefix("/")
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         headers: dict[str, str] = {}
-        if server.refusal is not None:
+        if server.refusal is not None and len(server.asked) > server.granted:
             status, headers, text = server.refusal
             body = text.encode()
         elif "list-type" in query:
@@ -507,6 +508,25 @@ def test_nothing_is_listed_twice_when_an_odd_key_comes_late(fake_s3: FakeS3) -> 
     keys = [f"a/{n:05}" for n in range(6_000)]
     fake_s3.objects = dict.fromkeys([*keys, "b//x"], b"x")
     assert names("s3://b") == [*keys, "b//x"]
+
+
+@pytest.mark.parametrize("keep", [None, lambda _: True], ids=["all", "keep"])
+def test_a_listing_refused_on_its_way_is_no_short_listing(
+    fake_s3: FakeS3, keep: Keep | None
+) -> None:
+    """Some of the objects were listed already: their silence on the rest would be a lie."""
+    fake_s3.objects = {f"raw/{n // 6_000}/{n:05}.gz": b"x" for n in range(12_000)}
+    fake_s3.refusal = (403, {}, _error("AccessDenied", "Access Denied"))
+    fake_s3.granted = 9
+    with pytest.raises(StorageError, match="access is denied"):
+        listing("s3://b/raw", keep)
+
+
+def test_who_may_list_a_folder_need_not_be_allowed_to_ask_for_its_name(fake_s3: FakeS3) -> None:
+    fake_s3.objects = {"raw/x.gz": b"x"}
+    fake_s3.refusal = (403, {}, _error("AccessDenied", "Access Denied"))
+    fake_s3.granted = 1
+    assert names("s3://b/raw") == ["x.gz"]
 
 
 def test_a_gone_odd_key_and_a_refusal(fake_s3: FakeS3) -> None:
