@@ -105,7 +105,7 @@ def clean(place: str, tmp_path: Path) -> Totals:
 
 
 def assert_right(place: str, expected: Totals) -> None:
-    """The lake equals the clean one, row for row of every object, and proves it."""
+    """The lake equals the clean one in the rows and sums of every object, and proves it."""
     lake = f"{place}/lake"
     assert totals(lake).equals(expected)
     rejects = flowlake.open_lake(lake).rejects()
