@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert test oldest lint types check docs format bench clean
+.PHONY: help install convert test oldest lint types check docs format notebook notebooks bench clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,10 @@ convert: $(BIN)/flowlake $(if $(filter sample-bucket,$(SOURCE)),sample-bucket)  
 	@$(BIN)/flowlake convert '$(SOURCE)' --lake '$(LAKE)'
 	@$(BIN)/flowlake query protocol_breakdown --lake '$(LAKE)'
 
+PARALLEL := -n auto --dist worksteal
+
 test: lint types oldest  ## lint, types, and every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 OLDEST := $(VENV)/duckdb-1.5.5
 
@@ -47,7 +49,7 @@ $(OLDEST): $(VENV)/.dev
 
 oldest: $(OLDEST)  ## the saved queries on the oldest DuckDB that is supported
 	@PYTHONPATH=$(OLDEST) $(BIN)/python -c 'import duckdb; assert duckdb.__version__ == "1.5.5"'
-	@PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest --quiet tests/test_parity.py tests/test_queries.py
+	@PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest --quiet $(PARALLEL) tests/test_parity.py tests/test_queries.py tests/test_enrichment.py tests/test_hunting.py
 
 lint: $(VENV)/.dev  ## ruff: style and format
 	@$(BIN)/ruff check .
@@ -65,8 +67,21 @@ format: $(VENV)/.dev  ## rewrite the code in the house's format
 docs: $(BIN)/flowlake  ## regenerate queries/README.md
 	@$(BIN)/python -m flowlake.catalog > queries/README.md
 
-bench: $(VENV)/.dev  ## measure conversion beside DuckDB's COPY
-	@$(BIN)/python -m benchmarks.convert
+NOTEBOOKS := $(VENV)/.notebooks
+
+$(NOTEBOOKS): $(BIN)/flowlake
+	@echo "Adding Jupyter and Altair …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks]'
+	@touch $@ $(BIN)/flowlake
+
+notebook: $(NOTEBOOKS) convert  ## open the notebooks in Jupyter, on the sample bucket's lake
+	@$(BIN)/jupyter lab --notebook-dir=notebooks
+
+notebooks: $(VENV)/.dev convert  ## run every notebook from its top
+	@cd notebooks && ../$(BIN)/jupyter execute *.ipynb
+
+bench: $(VENV)/.dev  ## measure converting, queries and hunting beside other ways
+	@$(BIN)/python -m benchmarks
 
 clean:  ## remove the environment, the sample bucket and the lake in this folder
 	rm -rf $(VENV) sample-bucket sample-bucket.part lake

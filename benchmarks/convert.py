@@ -1,13 +1,12 @@
 """Converting default-format records, beside a plain DuckDB COPY of the same files.
 
-`python -m benchmarks.convert [RECORDS…]` makes the files (seeded), runs the two in turn, several
-times, each as a whole process, and writes `benchmarks/RESULTS.md`. Whole process means that
-FlowLake pays for its start, its workers, the ledger, the checks for wrong lines, the sort and the
-Bloom filters; COPY does none of these.
+`python -m benchmarks convert` makes the files (seeded), and runs the two in turn, several times,
+each as a whole process; medians, and memory is the peak of the process tree. Whole process means
+that FlowLake pays for its start, its workers, the ledger, the checks for wrong lines, the sort and
+the Bloom filters; COPY does none of these.
 """
 
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from flowlake.storage import open_storage
 
 RUNS = 5
 RECORDS_PER_OBJECT = 250_000
-RESULTS = Path(__file__).with_name("RESULTS.md")
+SIZES = (1_000_000, 10_000_000)
 
 COPY = """
 import duckdb, sys
@@ -46,20 +44,9 @@ class Run:
     memory: float
 
 
-def main() -> None:
-    sizes = [int(words) for words in sys.argv[1:]] or [1_000_000, 10_000_000]
-    packages = ("flowlake", "duckdb", "polars", "pyarrow", "deltalake", "isal")
-    text = (
-        f"# Results\n\n{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in packages)
-        + f". Local disk. Medians of {RUNS} runs in turn (least to most); memory is the peak of "
-        "the whole process tree.\n"
-    )
-    for records in sizes:
-        text += _compared(records)
-    RESULTS.write_text(text)
-    print(text)
+def section() -> str:
+    """Measure both sizes, and write the page."""
+    return "".join(map(_compared, SIZES))
 
 
 def _compared(records: int) -> str:
@@ -134,7 +121,11 @@ def _page(
 ) -> str:
     lines = [
         "",
-        f"## {records:,} default-format records, {objects} objects, {size / 1e6:.0f} MB of gzip",
+        f"## Converting {records:,} default-format records, {objects} objects, "
+        f"{size / 1e6:.0f} MB of gzip",
+        "",
+        f"Whole processes, medians of {RUNS} runs in turn (least to most); memory is the peak of "
+        "the process tree.",
         "",
         "| | seconds | processor seconds | records/s | memory, MB | Parquet, MB |",
         "|---|---|---|---|---|---|",
@@ -156,7 +147,3 @@ def _page(
         f"({ratios[0]:.2f} to {ratios[-1]:.2f}, pair by pair).",
     ]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

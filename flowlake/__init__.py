@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowlake import analyses
+    from flowlake.connecting import write_database
     from flowlake.converting import Progress, Report, convert
+    from flowlake.enrichment import Enrichment
     from flowlake.errors import (
         CommitConflict,
         FlowLakeError,
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
         StorageError,
         UsageError,
     )
+    from flowlake.hunting import Indicator, parse_indicator, read_indicators
     from flowlake.lake import Lake, Status, open_lake
     from flowlake.planning import plan
     from flowlake.storage import Access
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Access",
     "CommitConflict",
+    "Enrichment",
     "FlowLakeError",
+    "Indicator",
     "Lake",
     "LakeError",
     "ObjectUnreadable",
@@ -35,12 +40,17 @@ __all__ = [
     "analyses",
     "convert",
     "open_lake",
+    "parse_indicator",
     "plan",
+    "read_indicators",
     "verify",
+    "write_database",
 ]
 
 _HOMES = {
+    "flowlake.connecting": ("write_database",),
     "flowlake.converting": ("Progress", "Report", "convert"),
+    "flowlake.enrichment": ("Enrichment",),
     "flowlake.errors": (
         "CommitConflict",
         "FlowLakeError",
@@ -49,6 +59,7 @@ _HOMES = {
         "StorageError",
         "UsageError",
     ),
+    "flowlake.hunting": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.lake": ("Lake", "Status", "open_lake"),
     "flowlake.planning": ("plan",),
     "flowlake.storage": ("Access",),

@@ -4,7 +4,9 @@ A local lake is read by DuckDB itself. A remote one comes through a PyArrow data
 registered under the same name, so that saved SQL is the same for both.
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -12,7 +14,7 @@ import pyarrow as pa
 
 from flowlake.errors import LakeError, UsageError
 from flowlake.fields import SQL_TYPES, polars_type
-from flowlake.queries import register_protocols
+from flowlake.queries import equip
 from flowlake.storage import Access, is_remote, s3_filesystem
 from flowlake.window import Window
 
@@ -27,8 +29,17 @@ _TYPES: dict[pl.DataType, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view of the lake's records: its name, the files that can hold its window, the window."""
+
+    name: str
+    paths: Sequence[str]
+    wanted: Window
+
+
 def open_connection(
-    paths: Sequence[str],
+    views: Sequence[View],
     *,
     table_url: str,
     access: Access,
@@ -36,19 +47,17 @@ def open_connection(
     schema: pl.Schema,
     partition_by: Sequence[str],
     grown: bool,
-    wanted: Window,
 ) -> "duckdb.DuckDBPyConnection":
-    """Open a connection with ``flows``, of the window, and ``protocols``; ``lock`` comes after.
+    """Open a connection with views of the records and all that saved SQL uses; lock it after.
 
     Args:
-        paths: the live files that can hold the window.
+        views: the views to make; a window becomes an exact filter.
         table_url: the flows table's folder.
         access: AWS profile and requester-pays.
         stored: the columns and types of the table.
         schema: the columns and types to show: what the table lacks is null, another type is cast.
         partition_by: the table's partition columns.
         grown: whether columns were added to the table, so that files differ in theirs.
-        wanted: the window, which becomes an exact filter.
 
     Raises:
         LakeError: when a file is missing.
@@ -63,30 +72,31 @@ def open_connection(
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
-    register_protocols(connection)
-    if not paths:
-        connection.register("all_flows", arrow_schema(schema).empty_table())
-    elif is_remote(table_url):
+    connection.execute("SET parquet_metadata_cache = true")  # live files never change
+    equip(connection)
+    remote = is_remote(table_url)
+    if remote:
         connection.execute(f"SET threads = {REMOTE_THREADS}")
-        connection.register("all_flows", _dataset(paths, table_url, access, stored, partition_by))
     else:
-        connection.execute(f"SET allowed_paths = {_literal(paths)}")
-        try:
-            connection.execute(
-                f"CREATE VIEW all_flows AS {_read_parquet(paths, stored, partition_by, grown)}"
+        every = sorted({path for view in views for path in view.paths})
+        connection.execute(f"SET allowed_paths = {_literal(every)}")
+    for view in views:
+        source = f"all_{view.name}"
+        if not view.paths:
+            connection.register(source, arrow_schema(schema).empty_table())
+        elif remote:
+            connection.register(
+                source, _dataset(view.paths, table_url, access, stored, partition_by)
             )
-        except duckdb.IOException as error:
-            raise damaged(table_url, error) from error
-    there = set(connection.table("all_flows").columns)
-    columns = [
-        _shown(name, dtype, stored.get(name) if name in there else None)
-        for name, dtype in schema.items()
-    ]
-    conditions = _conditions(wanted)
-    connection.execute(
-        f"CREATE VIEW flows AS SELECT {', '.join(columns)} FROM all_flows"
-        + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
-    )
+        else:
+            files = files_sql(view.paths, stored, partition_by, grown)
+            try:
+                connection.execute(f"CREATE VIEW {source} AS {files}")
+            except duckdb.IOException as error:
+                raise damaged(table_url, error) from error
+        there = connection.table(source).columns
+        shown = view_sql(source, there, stored, schema, view.wanted)
+        connection.execute(f"CREATE VIEW {view.name} AS {shown}")
     return connection
 
 
@@ -111,11 +121,22 @@ def collect(relation: "duckdb.DuckDBPyRelation") -> pl.DataFrame:
     except duckdb.IOException as error:
         raise damaged("this lake", error) from error
     except duckdb.Error as error:
-        raise UsageError(f"DuckDB refuses the statement: {error}") from error
+        raise refused(error) from error
     except pl.exceptions.PolarsError as error:
         raise UsageError(
             f"A column has a type Polars lacks: CAST it, to VARCHAR for one. ({error})"
         ) from error
+
+
+def refused(error: Exception) -> UsageError:
+    """The error for a statement that DuckDB refuses, or a function of ours in it."""
+    said = re.search(
+        r"UsageError: (.*)|Invalid Input Error: (\w+ is .*, not .*|.* is not a network: .*)",
+        str(error),
+    )
+    if said:
+        return UsageError((said[1] or said[2]).rstrip(".") + ".")
+    return UsageError(f"DuckDB refuses the statement: {error}")
 
 
 def damaged(lake: str, error: Exception) -> LakeError:
@@ -132,13 +153,28 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
     )
 
 
-def _read_parquet(
+def files_sql(
     paths: Sequence[str], stored: pl.Schema, partition_by: Sequence[str], grown: bool
 ) -> str:
+    """The SELECT that reads data files as they are; the arguments are `open_connection`'s."""
     hive = ", ".join(f"{name}: {_TYPES[stored[name]]}" for name in partition_by)
     return (
         f"SELECT * FROM read_parquet({_literal(paths)}, hive_partitioning = true, "
         f"hive_types = {{{hive}}}, union_by_name = {str(grown).lower()})"
+    )
+
+
+def view_sql(
+    source: str, there: Sequence[str], stored: pl.Schema, schema: pl.Schema, wanted: Window
+) -> str:
+    """The SELECT that shows a source, which has the columns `there`, through a window."""
+    columns = [
+        _shown(name, dtype, stored.get(name) if name in there else None)
+        for name, dtype in schema.items()
+    ]
+    conditions = _conditions(wanted)
+    return f"SELECT {', '.join(columns)} FROM {source}" + (
+        f" WHERE {' AND '.join(conditions)}" if conditions else ""
     )
 
 

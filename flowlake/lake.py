@@ -5,20 +5,23 @@ are never opened, then rows are filtered exactly. No query repeats it.
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
 from flowlake.committing import REJECTED, Tables, file_urls, live_files
-from flowlake.doors import lock, open_connection
+from flowlake.doors import View, lock, open_connection, refused
+from flowlake.enrichment import Enrichment, register_enrichment
+from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
 from flowlake.fields import COLUMNS, LAKE_COLUMNS, polars_schema
-from flowlake.queries import load_query, run
-from flowlake.storage import Access, canonical, delta_options
+from flowlake.hunting import Indicator, hunt, parse_indicator, summarise
+from flowlake.queries import bind, load_query, run
+from flowlake.storage import Access, canonical, delta_options, is_remote
 from flowlake.window import Window, window
 
 if TYPE_CHECKING:
@@ -62,8 +65,9 @@ class Lake:
     in its order and its types, then those of fields the catalogue does not know.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, enrichment: Enrichment) -> None:
         self._tables = tables
+        self._enrichment = enrichment
         self._flows = tables.table("flows")
         self._files = live_files(self._flows)
         self._stored = pl.DataFrame(pa.schema(self._flows.schema()).empty_table()).schema
@@ -79,6 +83,11 @@ class Lake:
     def url(self) -> str:
         """Where the lake is."""
         return self._tables.url
+
+    @property
+    def tables(self) -> Tables:
+        """The lake's Delta tables, for what reads their files itself."""
+        return self._tables
 
     @property
     def partition_by(self) -> tuple[str, ...]:
@@ -105,7 +114,22 @@ class Lake:
         Raises:
             UsageError: for a time or account that cannot be read.
         """
-        wanted = window(since, until, account, region)
+        return self._flows_of(window(since, until, account, region))
+
+    def history(
+        self, since: When, days: int, account: Names = None, region: Names = None
+    ) -> pl.LazyFrame:
+        """The records of so many days before a window, for the questions that look back.
+
+        Args:
+            since: where the window begins, and so where its history ends.
+            days: how many days before that the history begins.
+            account: only this ``account_id`` or these.
+            region: only this ``region`` or these.
+        """
+        return self._flows_of(_before(window(since, None, account, region), days))
+
+    def _flows_of(self, wanted: Window) -> pl.LazyFrame:
         paths = self._paths(wanted)
         if not paths:
             return pl.LazyFrame(schema=self._schema)
@@ -155,16 +179,80 @@ class Lake:
         until: When = None,
         account: Names = None,
         region: Names = None,
+        queries: str | os.PathLike[str] | None = None,
         **parameters: object,
     ) -> "duckdb.DuckDBPyRelation":
         """Answer a saved query over a window, as a DuckDB relation: ``.pl()``, ``.df()``.
 
+        ``queries`` is a folder with saved queries of your own.
+
         Raises:
-            UsageError: for an unknown query, an unknown, missing or ill-typed parameter.
+            UsageError: for an unknown query, an unknown, missing or ill-typed parameter, and for
+                a question that looks back over a window without ``since``.
         """
-        query = load_query(name)
-        connection = self._connection(window(since, until, account, region), set())
-        return run(connection, query, parameters)
+        query = load_query(name, queries)
+        wanted = window(since, until, account, region)
+        values = bind(query, parameters)
+        views = [self._view("flows", wanted)]
+        if query.history is not None:
+            if wanted.since is None:
+                raise UsageError(
+                    f"{name} compares a window with the days before it: say where it begins, with "
+                    "since (--since 24h, or a date)."
+                )
+            views.append(self._view("history", _before(wanted, values[query.history])))
+        return run(self._connection(views), query, values)
+
+    def hunt(
+        self,
+        *indicators: str | Indicator,
+        since: When = None,
+        until: When = None,
+        account: Names = None,
+        region: Names = None,
+        action: str | None = None,
+        summary: bool = False,
+        top: int | None = 1000,
+    ) -> "duckdb.DuckDBPyRelation":
+        """Find every flow of addresses, networks, interfaces or instances, at either end.
+
+        Args:
+            indicators: ``203.0.113.5``, ``10.0.0.0/16``, ``eni-…``, ``i-…``, or what
+                ``read_indicators`` reads from a file.
+            since: records that start at or after this; ISO 8601 or an age such as ``24h``.
+            until: records that start before this.
+            account: only this ``account_id`` or these.
+            region: only this ``region`` or these.
+            action: only this verdict, ``ACCEPT`` or ``REJECT``.
+            summary: sum up by peer, service port, protocol and verdict, most bytes first, instead
+                of the records, newest first.
+            top: how many rows to keep; None keeps all.
+
+        Raises:
+            UsageError: for what cannot be hunted.
+        """
+        import duckdb
+
+        connection = self._connection([self._view("flows", window(since, until, account, region))])
+        wanted = [parse_indicator(each) if isinstance(each, str) else each for each in indicators]
+        find = summarise if summary else hunt
+        try:
+            return find(connection, wanted, action=action, top=top, remote=is_remote(self.url))
+        except duckdb.Error as error:
+            raise refused(error) from error
+
+    def absent(
+        self,
+        columns: Sequence[str],
+        since: When = None,
+        until: When = None,
+        account: Names = None,
+        region: Names = None,
+    ) -> tuple[str, ...]:
+        """Which of these columns no record of a window has a value in."""
+        flows = self.flows(since, until, account, region)
+        counts = flows.select(pl.len(), pl.col(columns).count()).collect().row(0)[1:]
+        return tuple(name for name, count in zip(columns, counts, strict=True) if not count)
 
     def sql(
         self,
@@ -185,7 +273,8 @@ class Lake:
         wanted = window(since, until, account, region)
         try:
             connection = self._connection(
-                wanted, {table for table in ("objects", "rejects") if table in statement.lower()}
+                [self._view("flows", wanted)],
+                {table for table in ("objects", "rejects") if table in statement.lower()},
             )
             statements = connection.extract_statements(statement)
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
@@ -195,7 +284,7 @@ class Lake:
                 )
             return connection.sql(statement)
         except duckdb.Error as error:
-            raise UsageError(f"DuckDB refuses the statement: {error}") from error
+            raise refused(error) from error
 
     def connect(
         self, since: When = None, until: When = None, account: Names = None, region: Names = None
@@ -205,23 +294,29 @@ class Lake:
         It has ``flows`` (of the window), ``objects``, ``rejects`` and ``protocols``, is set to UTC,
         and can neither open other files nor change its settings.
         """
-        return self._connection(window(since, until, account, region), {"objects", "rejects"})
+        view = self._view("flows", window(since, until, account, region))
+        return self._connection([view], {"objects", "rejects"})
 
-    def _connection(self, wanted: Window, tables: set[str]) -> "duckdb.DuckDBPyConnection":
+    def _view(self, name: str, wanted: Window) -> View:
+        return View(name, self._paths(wanted), wanted)
+
+    def _connection(
+        self, views: Sequence[View], tables: Set[str] = frozenset()
+    ) -> "duckdb.DuckDBPyConnection":
         connection = open_connection(
-            self._paths(wanted),
+            views,
             table_url=self._tables.table_url("flows"),
             access=self._tables.access,
             stored=self._stored,
             schema=self._schema,
             partition_by=self.partition_by,
             grown=self._stored.names()[-1] != LAKE_COLUMNS[-1].column,
-            wanted=wanted,
         )
         if "objects" in tables:
             connection.register("objects", self.objects().to_arrow())
         if "rejects" in tables:
             connection.register("rejects", self.rejects().to_arrow())
+        register_enrichment(connection, self._enrichment)
         lock(connection)
         return connection
 
@@ -289,18 +384,34 @@ class Lake:
         return [f"{root}/{path}" for path in kept["path"].sort()]
 
 
-def open_lake(lake: str | os.PathLike[str] | None = None, access: Access = Access()) -> Lake:
+def open_lake(
+    lake: str | os.PathLike[str] | None = None,
+    access: Access = Access(),
+    enrichment: Enrichment | None = None,
+) -> Lake:
     """Open a lake to read it, as it is now.
 
     Args:
         lake: its folder or ``s3://`` prefix; by default ``FLOWLAKE_LAKE``, else ``./lake``.
         access: AWS profile and requester-pays.
+        enrichment: files of ASN and AWS ranges; by default those that ``FLOWLAKE_ASN`` and
+            ``FLOWLAKE_AWS_RANGES`` name.
 
     Raises:
         LakeError: when there is none.
     """
     where = lake if lake is not None else os.environ.get("FLOWLAKE_LAKE", "lake")
-    return Lake(Tables(canonical(where), access))
+    return Lake(Tables(canonical(where), access), enrichment or given_enrichment())
+
+
+def _before(wanted: Window, days: int) -> Window:
+    """The days before a window, of the same accounts and regions."""
+    assert wanted.since is not None
+    try:
+        begin = wanted.since - timedelta(days=days)
+    except OverflowError:
+        begin = None
+    return replace(wanted, since=begin, until=wanted.since)
 
 
 def _conditions(wanted: Window) -> list[pl.Expr]:

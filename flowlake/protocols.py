@@ -76,6 +76,15 @@ ENCRYPTION_STATUS: dict[int, str] = {
 }
 """How traffic was encrypted. Source: Amazon VPC User Guide, "Flow log records"."""
 
+REJECT_REASONS: dict[str, str] = {
+    "BPA": "VPC Block Public Access",
+    "EC": "VPC encryption controls",
+}
+"""Why traffic was refused if not by a security group or network ACL.
+
+Source: Amazon VPC User Guide, "Flow log records".
+"""
+
 
 def describe_tcp_flags(mask: int) -> str:
     """Spell out a ``tcp-flags`` mask: 2 is ``SYN``, 18 is ``SYN-ACK``, 7 is ``SYN,FIN,RST``.

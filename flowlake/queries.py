@@ -6,12 +6,16 @@ bound and never formatted into the SQL, wherever they come from.
 
 import difflib
 import functools
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowlake import reference
 from flowlake.errors import LakeError, UsageError
-from flowlake.query_file import Column, Param, Query, parse_query, scratch
+from flowlake.macros import register_macros
+from flowlake.query_file import Column, Param, Query, frozen, parse_query, scratch
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,33 +25,45 @@ __all__ = [
     "Param",
     "Query",
     "bind",
+    "equip",
+    "literal_sql",
     "load_queries",
     "load_query",
     "query_names",
-    "register_protocols",
     "run",
+    "substituted",
 ]
 
 FOLDERS = (Path(__file__).parent / "sql", Path(__file__).parent.parent / "queries")
 """Where the files lie: inside an installed wheel, or beside the package in a checkout."""
 
 
-def load_queries() -> tuple[Query, ...]:
-    """Load every saved query, sorted by name; each file is read and checked once a process."""
-    return tuple(map(load_query, query_names()))
+def load_queries(folder: str | os.PathLike[str] | None = None) -> tuple[Query, ...]:
+    """Load every saved query, sorted by name; each file is read and checked once a process.
+
+    ``folder`` adds queries of your own to FlowLake's: one ``.sql`` file for each, with the same
+    header and the same checks.
+
+    Raises:
+        UsageError: when there is no such folder, or a name in it is taken.
+        LakeError: when a file is wrong; it names the line.
+    """
+    return tuple(load_query(name, folder) for name in query_names(folder))
 
 
-def load_query(name: str) -> Query:
+def load_query(name: str, folder: str | os.PathLike[str] | None = None) -> Query:
     """Load one saved query by its name; an unknown name is a UsageError with a suggestion."""
-    names = query_names()
-    if name not in names:
-        raise UsageError(f"There is no saved query {name!r}. {_did_you_mean(name, names)}")
-    return _load_file(_folder() / f"{name}.sql")
+    files = _files(folder)
+    if name not in files:
+        close = difflib.get_close_matches(name, files, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else "`flowlake queries` lists them."
+        raise UsageError(f"There is no saved query {name!r}. {hint}")
+    return _load_file(files[name])
 
 
-def query_names() -> tuple[str, ...]:
+def query_names(folder: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
     """List the names of all saved queries, sorted, without reading a file."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.sql")))
+    return tuple(_files(folder))
 
 
 def bind(query: Query, given: Mapping[str, object]) -> dict[str, Any]:
@@ -84,18 +100,58 @@ def run(
 
     The connection must have `TABLES` and be set to UTC.
     """
-    return connection.sql(query.sql, params=bind(query, given or {}))
+    values = {name: _bindable(value) for name, value in bind(query, given or {}).items()}
+    return connection.sql(query.sql, params=values)
 
 
-def register_protocols(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Put `protocols (protocol INTEGER, keyword VARCHAR)` beside `flows` on a connection."""
-    import pyarrow as pa
+def literal_sql(query: Query, given: Mapping[str, object] | None = None) -> str:
+    """The SQL with its values as literals, which runs as it is in a database of ``connect``."""
+    values = bind(query, given or {})
+    literals = {
+        param.name: f"CAST({_spelled(values[param.name])} AS {param.type})"
+        for param in query.params
+    }
+    return substituted(query.sql, literals)
 
-    from flowlake.protocols import PROTOCOLS
 
-    numbers = pa.array(PROTOCOLS.keys(), pa.int32())
-    keywords = pa.array(PROTOCOLS.values(), pa.string())
-    connection.register("protocols", pa.table({"protocol": numbers, "keyword": keywords}))
+def _spelled(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_spelled, value))}]"
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def substituted(sql: str, values: Mapping[str, str]) -> str:
+    """A query's SQL with the values for its parameters, and without the semicolon at its end.
+
+    DuckDB's tokenizer says what is a parameter: in strings and comments ``$`` means nothing.
+    """
+    import duckdb
+
+    body = sql.encode()  # the tokenizer counts bytes
+    starts = [start for start, _ in duckdb.tokenize(sql)]
+    parts: list[str] = []
+    done = 0
+    for start, following in zip(starts, [*starts[1:], len(body)], strict=True):
+        if body[start : start + 1] == b";":
+            body = body[:start]
+            break
+        if body[start : start + 1] == b"$" and following == start + 1:
+            name = re.match(rb"\w+", body[following:])
+            assert name is not None
+            parts += [body[done:start].decode(), values[name[0].decode()]]
+            done = following + name.end()
+    return "".join(parts) + body[done:].decode()
+
+
+def equip(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Give a connection all that saved SQL uses beside the flows: small tables and macros."""
+    for name in reference.TABLES:
+        connection.register(name, reference.lookup(name).to_arrow())
+    register_macros(connection)
 
 
 def _folder() -> Path:
@@ -103,6 +159,20 @@ def _folder() -> Path:
         if folder.is_dir():
             return folder
     raise LakeError(f"The saved queries are missing: neither {FOLDERS[0]} nor {FOLDERS[1]} exists.")
+
+
+def _files(folder: str | os.PathLike[str] | None) -> dict[str, Path]:
+    """The files of FlowLake's queries, and of a folder of one's own, by the names of queries."""
+    files = {path.stem: path for path in _folder().glob("*.sql")}
+    if folder is not None:
+        own = Path(folder)
+        if not own.is_dir():
+            raise UsageError(f"There is no folder of queries {own}.")
+        for path in own.glob("*.sql"):
+            if path.stem in files:
+                raise UsageError(f"{path}: FlowLake has a query of this name: rename yours.")
+            files[path.stem] = path
+    return dict(sorted(files.items()))
 
 
 @functools.cache
@@ -126,11 +196,17 @@ def _cast(query: Query, param: Param, value: object) -> Any:
     refusal = f"Parameter {param.name} of query {query.name} takes {param.type}, not {value!r}."
     # DuckDB rounds 2.7 to the integer 3; asking for the same value as DOUBLE notices.
     sql = f"SELECT CAST($value AS {param.type}), TRY_CAST(CAST($value AS VARCHAR) AS DOUBLE)"
+    if param.type.endswith("[]") and isinstance(value, str) and not value.startswith("["):
+        value = f"[{value}]"
     try:
-        row = scratch().cursor().execute(sql, {"value": value}).fetchone()
+        row = scratch().cursor().execute(sql, {"value": _bindable(value)}).fetchone()
     except duckdb.Error as error:
         raise UsageError(refusal) from error
     cast, number = row or (None, None)
     if isinstance(cast, int) and not isinstance(cast, bool) and number != float(cast):
         raise UsageError(refusal)
-    return cast
+    return frozen(cast)
+
+
+def _bindable(value: object) -> object:
+    return list(value) if isinstance(value, (tuple, set, frozenset)) else value

@@ -13,9 +13,17 @@ A header of comments stands over one SELECT in plain DuckDB::
 
 The header ends at the first line that is no comment. ``name``, ``title``, ``description`` and
 ``returns`` stand once, ``param`` any number of times. A parameter without ``= literal`` must be
-given; one whose default is NULL may be NULL. FROM names only the tables in `TABLES`, which the
-connection provides: `flows`, the lake's records, and `protocols`, which `register_protocols`
-makes. Every file is checked when it is loaded, and DuckDB's own parser judges the SQL.
+given; one whose default is NULL may be NULL. Where the default tells little, an example stands
+after it: ``action VARCHAR = NULL e.g. 'REJECT' -- …``.
+
+Two more keys may stand once. ``needs: tcp_flags, vpc_id`` names columns that the default format
+lacks and without which there is no answer. ``history: days`` names the parameter that says how
+many days before the window the table `history` reaches back.
+
+FROM names only the tables in `TABLES`, which the connection provides: `flows`, the records of the
+window; `history`, those before it; and the small tables of `flowlake.reference`. Besides DuckDB's
+functions the SQL may call the macros of `flowlake.macros`. Every file is checked when it is
+loaded, and DuckDB's own parser judges the SQL.
 """
 
 import functools
@@ -26,22 +34,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowlake import reference
 from flowlake.errors import LakeError
+from flowlake.fields import COLUMNS
 
 if TYPE_CHECKING:
     import duckdb
 
-TABLES = frozenset({"flows", "protocols"})
+TABLES = frozenset({"flows", "history", *reference.TABLES})
 """What a saved query may name in FROM, besides its own WITH tables."""
 
 ONCE = ("name", "title", "description", "returns")
-"""Header keys that stand exactly once; the only other key is ``param``."""
+"""Header keys that stand exactly once."""
+
+OPTIONAL = ("needs", "history")
+"""Header keys that stand once or not at all; the only other key is ``param``."""
 
 HEADER_LINE = re.compile(r"--(?P<indent>\s*)(?P<text>.*?)\s*$")
 KEY = re.compile(r"(?P<key>[a-z]+):\s*(?P<value>.*)$")
 PARAM = re.compile(
     r"(?P<name>[a-z]\w*)\s+(?P<type>[^=]+?)"
     r"(?:\s*=\s*(?P<literal>(?:'(?:[^']|'')*'|[^'])+?))?"
+    r"(?:\s+e\.g\.\s+(?P<example>(?:'(?:[^']|'')*'|[^'])+?))?"
     r"\s+--\s+(?P<help>\S.*)$"
 )
 
@@ -55,8 +69,11 @@ class Param:
     literal: str | None
     """The default as written, a SQL literal; None means the parameter must be given."""
     default: Any
-    """The default as a Python value, evaluated by DuckDB; None also where there is none."""
+    """The default as a Python value, evaluated by DuckDB; None also where there is none. A list is
+    a tuple."""
     help: str
+    example: str | None = None
+    """A value to try, as a SQL literal: the one given after ``e.g.``, else the default."""
 
     @property
     def required(self) -> bool:
@@ -88,6 +105,31 @@ class Query:
     returns: tuple[Column, ...]
     sql: str
     path: Path
+    needs: tuple[str, ...] = ()
+    """Columns without which there is no answer, and which the default format lacks."""
+    history: str | None = None
+    """The parameter that says how many days before the window the question looks."""
+
+    def listing(self) -> dict[str, Any]:
+        """What programs need to know to ask it: texts, and literals in SQL."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "parameters": [
+                {
+                    "name": param.name,
+                    "type": param.type,
+                    "default": param.literal,
+                    "example": param.example,
+                    "help": param.help,
+                }
+                for param in self.params
+            ],
+            "columns": [{"name": each.name, "type": each.type} for each in self.returns],
+            "needs": list(self.needs),
+            "history": self.history,
+        }
 
 
 def parse_query(text: str, path: Path) -> Query:
@@ -95,7 +137,7 @@ def parse_query(text: str, path: Path) -> Query:
     single: dict[str, tuple[int, str]] = {}
     params: dict[str, Param] = {}
     for line, key, value in _header(text.splitlines(), path):
-        if key not in (*ONCE, "param"):
+        if key not in (*ONCE, *OPTIONAL, "param"):
             raise _wrong(path, line, f"unknown header key {key!r}")
         if not value:
             raise _wrong(path, line, f"header key {key!r} says nothing")
@@ -115,7 +157,13 @@ def parse_query(text: str, path: Path) -> Query:
     if name != path.stem:
         raise _wrong(path, line, f"name {name!r} is not the file's name {path.stem!r}")
     columns = _parse_returns(*returns, path)
-    query = Query(name, title, description, tuple(params.values()), columns, text, path)
+    needs = _parse_needs(*single.get("needs", (line, "")), path)
+    history_line, history = single.get("history", (line, None))
+    if history is not None and history not in params:
+        raise _wrong(path, history_line, f"history names no param: {history}")
+    query = Query(
+        *(name, title, description, tuple(params.values()), columns, text, path), needs, history
+    )
     _check_sql(query)
     return query
 
@@ -161,15 +209,30 @@ def _parse_param(value: str, path: Path, line: int) -> Param:
     if match is None:
         raise _wrong(path, line, "a param is 'name TYPE [= literal] -- help'")
     cursor = scratch().cursor()
-    default = None
+    values: dict[str, Any] = {"literal": None, "example": None}
     try:
         kind = str(cursor.sqltype(match["type"]))
-        if match["literal"] is not None:
-            row = cursor.execute(f"SELECT CAST({match['literal']} AS {kind})").fetchone()
-            default = row[0] if row else None
+        for each in values:
+            if match[each] is not None:
+                row = cursor.execute(f"SELECT CAST({match[each]} AS {kind})").fetchone()
+                values[each] = frozen(row[0]) if row else None
     except duckdb.Error as error:
         raise _wrong(path, line, f"param {match['name']}: {_brief(error)}") from error
-    return Param(match["name"], kind, match["literal"], default, match["help"])
+    example = match["example"] or (None if values["literal"] is None else match["literal"])
+    return Param(match["name"], kind, match["literal"], values["literal"], match["help"], example)
+
+
+def frozen(value: Any) -> Any:
+    """A value of DuckDB's as a parameter's value: a list as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _parse_needs(line: int, value: str, path: Path) -> tuple[str, ...]:
+    needs = tuple(filter(None, value.replace(",", " ").split()))
+    known = {each.column for each in COLUMNS}
+    if unknown := [column for column in needs if column not in known]:
+        raise _wrong(path, line, f"needs: flows has no column {', '.join(unknown)}")
+    return needs
 
 
 def _parse_returns(line: int, value: str, path: Path) -> tuple[Column, ...]:
@@ -204,9 +267,12 @@ def _check_sql(query: Query) -> None:
     if unused := sorted(declared - used):
         raise _wrong(query.path, first, f"the SQL never uses ${', $'.join(unused)}")
     row = cursor.execute("SELECT json_serialize_sql($sql)", {"sql": query.sql}).fetchone()
-    if foreign := sorted(_sources(json.loads(row[0] if row else "null")) - TABLES):
-        known = " and ".join(sorted(TABLES))
-        raise _wrong(query.path, first, f"FROM may name {known}, not {', '.join(foreign)}")
+    sources = _sources(json.loads(row[0] if row else "null"))
+    if foreign := sorted(sources - TABLES):
+        known = ", ".join(sorted(TABLES))
+        raise _wrong(query.path, first, f"FROM may name {known}; not {', '.join(foreign)}")
+    if ("history" in sources) != (query.history is not None):
+        raise _wrong(query.path, first, "'history: PARAM' goes with FROM history")
 
 
 def _sources(tree: object) -> set[str]:

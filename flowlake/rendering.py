@@ -6,12 +6,12 @@ import math
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import polars as pl
 
@@ -27,8 +27,13 @@ TABLE_ROWS = 500
 SLICE_ROWS = 100_000
 """Rows of CSV in memory at a time."""
 
-CODES = {each.column for each in COLUMNS if each.type == "int32"} | {"object_id", "replaces"}
+CODES = {each.column for each in COLUMNS if each.type == "int32"} | {
+    *("object_id", "replaces", "port", "asn")
+}
 """Columns whose numbers are names, not quantities: ports, protocols, flags, keys."""
+
+COLOURS = {"ACCEPT": "green", "REJECT": "red"}
+"""Verdicts to tell apart at a glance, on a terminal."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """What a raw line may hold and a terminal must not be sent."""
@@ -53,12 +58,15 @@ def write_frame(frame: pl.DataFrame, style: Format, output: Path | None = None) 
     if output is None and style is Format.parquet and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add --output FILE, or redirect.")
     try:
-        if output is None:
-            _write(frame, style, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-        else:
+        if output is not None:
             with output.open("wb") as file:
                 _write(frame, style, file)
+        elif style is Format.table and sys.stdout.isatty():
+            sys.stdout.write(terminal_text(frame, shutil.get_terminal_size().columns))
+            sys.stdout.flush()
+        else:
+            _write(frame, style, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except FileNotFoundError as error:
@@ -136,66 +144,73 @@ def _iso(value: object) -> str:
             return str(value)
 
 
-def table_text(frame: pl.DataFrame, width: int | None = None) -> str:
-    """A frame as a plain table: numbers to the right with thousands apart, times in UTC.
-
-    On a terminal it is folded to the terminal's width; elsewhere it is as wide as it needs.
-    """
-    rows = [
-        [
-            str(value) if name in CODES and value is not None else cell(value)
-            for name, value in zip(frame.columns, row, strict=True)
-        ]
-        for row in frame.head(TABLE_ROWS).iter_rows()
-    ]
+def table_text(frame: pl.DataFrame) -> str:
+    """A frame as a plain table: numbers to the right with thousands apart, times in UTC."""
+    rows = _texts(frame, cell)
+    widths = [max(map(len, column)) for column in zip(frame.columns, *rows, strict=True)]
     right = [dtype.is_numeric() for dtype in frame.dtypes]
-    text = _aligned(frame.columns, rows, right)
-    if width is None and sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-    if width is not None and len(text.split("\n", 2)[1]) > width:
-        text = _folded(frame.columns, rows, right, width)
-    if frame.height > TABLE_ROWS:
-        text += f"… {frame.height - TABLE_ROWS:,} more rows: --format csv has them all\n"
-    return text
-
-
-def _aligned(names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
 
     def line(texts: Sequence[str]) -> str:
         padded = zip(texts, widths, right, strict=True)
         return "   ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in padded)
 
-    lines = [line(names), rule, *map(line, rows)]
-    return "".join(f" {each}".rstrip() + "\n" for each in lines)
+    lines = [line(frame.columns), rule, *map(line, rows)]
+    return "".join(f" {each}".rstrip() + "\n" for each in lines) + _more(frame)
 
 
-def _folded(
-    names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], width: int
-) -> str:
-    """The same, its cells folded to fit a terminal: too slow for a wide table in a file."""
+def terminal_text(frame: pl.DataFrame, width: int) -> str:
+    """The same for a terminal: in human units, in colour, its cells folded to the width.
+
+    No colour where ``NO_COLOR`` is set or the terminal is ``dumb``.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justified in zip(names, right, strict=True):
-        table.add_column(Text(name), justify="right" if justified else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(width=width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name, dtype in frame.schema.items():
+        justify: Literal["left", "right"] = "right" if dtype.is_numeric() else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold")
+    for row in _texts(frame, human):
+        table.add_row(*(Text(text, style=COLOURS.get(text, "")) for text in row))
+    console = Console(width=width, force_terminal=True)
     with console.capture() as captured:
         console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n") + "\n"
+    lines = captured.get().splitlines()
+    return "\n".join(line.rstrip() for line in lines).strip("\n") + "\n" + _more(frame)
 
 
-def cell(value: object) -> str:
+def _texts(frame: pl.DataFrame, spell: Callable[[object, str], str]) -> list[list[str]]:
+    return [
+        [spell(value, name) for name, value in zip(frame.columns, row, strict=True)]
+        for row in frame.head(TABLE_ROWS).iter_rows()
+    ]
+
+
+def _more(frame: pl.DataFrame) -> str:
+    more = frame.height - TABLE_ROWS
+    return f"… {more:,} more rows: --format csv has them all\n" if more > 0 else ""
+
+
+def human(value: object, column: str) -> str:
+    """One value for a person at a terminal: bytes in units of 1024, shares in per cent."""
+    words = column.split("_")
+    if isinstance(value, int) and "bytes" in words:
+        return size(value)
+    if isinstance(value, float) and words[0] == "share":
+        return f"{value:.1%}"
+    return cell(value, column)
+
+
+def cell(value: object, column: str = "") -> str:
     """One value for a person: a quantity with its thousands apart; a null is blank."""
     match value:
         case None:
             return ""
+        case int() if column in CODES:
+            return str(value)
         case bool():
             return str(value).lower()
         case int() | Decimal():
@@ -204,6 +219,8 @@ def cell(value: object) -> str:
             return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
         case datetime():
             return f"{value:%Y-%m-%d %H:%M:%S}"
+        case list() | dict():
+            return cell(json.dumps(_finite(value), default=_iso))
         case _:
             return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
 

@@ -37,7 +37,10 @@ REGIONS = ("us-east-1", "eu-west-1")
 ALPHABETICAL_FORMAT = tuple(sorted(f.name for f in FIELDS if f.version <= 5 and "vpc" in f.sources))
 """All fields up to version 5 in alphabetical order, as the console's "select all" writes them."""
 
-FORMATS = (DEFAULT_FORMAT, ALPHABETICAL_FORMAT)
+EVERY_FIELD_FORMAT = tuple(field.name for field in FIELDS if "vpc" in field.sources)
+"""All fields of a VPC flow log, up to version 11, in AWS's order."""
+
+FORMATS = (DEFAULT_FORMAT, ALPHABETICAL_FORMAT, EVERY_FIELD_FORMAT)
 
 REFUSED_PING_RECORDS = (
     "2 123456789010 eni-1235b8ca123456789 203.0.113.12 172.31.16.139 0 0 1 4 336"
@@ -87,8 +90,9 @@ class _Kind(NamedTuple):
     """One kind of traffic; client and server are pools of addresses.
 
     A connection leaves ``seen`` records: 1 if nothing answered, 2 for both directions at one
-    interface, 4 for both directions at both ends, or at both faces of the NAT gateway. ``packets``
-    is the request's median, the sizes are bytes per packet, ``path`` is what egress records say.
+    interface, 4 for both directions at both ends, 6 at the instance and at both faces of the NAT
+    gateway. ``packets`` is the request's median, the sizes are bytes per packet, ``path`` is what
+    egress records say.
     """
 
     kind: str
@@ -117,7 +121,7 @@ _KINDS = (
     _Kind("http/3", 3, 17, 443, "internet", "web", 2, 14, 210, 1180),
     _Kind("postgresql", 9, 6, 5432, "app", "db", 4, 18, 160, 640, 1),
     _Kind("own resolver", 5, 17, 53, "app", "dns", 4, 1, 68, 140, 1),
-    _Kind("nat", 4, 6, 443, "app", "internet", 4, 12, 240, 820),
+    _Kind("nat", 4, 6, 443, "app", "internet", 6, 12, 240, 820),
     _Kind("s3", 4, 6, 443, "app", "s3", 2, 40, 900, 700, 7, outbound=True),
     _Kind("dynamodb", 3, 6, 443, "app", "dynamodb", 2, 8, 420, 380, 7, outbound=True),
     _Kind("ntp", 3, 17, 123, "web", "internet", 2, 1, 76, 76, outbound=True),
@@ -171,11 +175,17 @@ _DIRECTIONS = pl.Series("flow-direction", ["ingress", "egress"])
 _ADDRESSES = ("srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr")
 _SLOT = 300  # an object holds the records that end in so many seconds
 
+_NEXT_HOP = {
+    name: f"next-hop-{name}"
+    for name in ("interface-id", "subnet-id", "az-id", "vpc-id", "interface-type")
+}
+
 # What a record without traffic leaves out: all that would describe a packet.
 _OF_PACKETS = [
     *_ADDRESSES,
     *("srcport", "dstport", "protocol", "packets", "bytes", "action", "tcp-flags", "type"),
     *("pkt-src-aws-service", "pkt-dst-aws-service", "flow-direction", "traffic-path"),
+    *_NEXT_HOP.values(),
 ]
 
 
@@ -290,11 +300,19 @@ def _traffic(connections: pl.DataFrame, estate: pl.DataFrame, book: pl.DataFrame
     nth, reply, nat = pl.col("nth"), pl.col("reply"), pl.col("kind") == "nat"
     rows = connections.with_columns(nth=pl.int_ranges("seen")).explode("nth")
     rows = rows.with_columns(reply=2 * nth >= pl.col("seen"))
-    at_client = pl.when(pl.col("seen") == 4).then((nth == 0) | (nth == 3)).otherwise("outbound")
-    host = pl.when(at_client).then("client").otherwise("server") % _HOSTS
+    outer = (nth == 0) | (nth == pl.col("seen") - 1)
+    at_client = pl.when(pl.col("seen") >= 4).then(outer).otherwise("outbound")
+    at_gateway = nat & ~outer
+    client, server = pl.col("client") % _HOSTS, pl.col("server") % _HOSTS
     rows = rows.with_columns(
-        host=pl.when(nat).then(_NAT).otherwise(host),
-        egress=pl.when(nat).then(nth % 2 == 1).otherwise(at_client != reply),
+        host=pl.when(at_gateway).then(_NAT).when(at_client).then(client).otherwise(server),
+        peer=pl.when(nat & outer)
+        .then(_NAT)
+        .when(at_gateway & ((nth == 1) | (nth == 4)))
+        .then(client)
+        .when(~nat & (pl.col("seen") == 4))
+        .then(pl.when(at_client).then(server).otherwise(client)),
+        egress=pl.when(at_gateway).then(nth % 2 == 0).otherwise(at_client != reply),
     )
     # An interface hands in what it saw minute by minute.
     rows = rows.sort(pl.col("end") // 60, "host", maintain_order=True).with_columns(
@@ -312,17 +330,21 @@ def _traffic(connections: pl.DataFrame, estate: pl.DataFrame, book: pl.DataFrame
     # The gateway receives from either side and sends to either. In the packet itself its address
     # stands only on the side of the internet.
     rows = rows.with_columns(
-        pl.when(nat & seen_by_gateway).then(_NAT).otherwise(packet).alias(name)
+        pl.when(at_gateway & seen_by_gateway).then(_NAT).otherwise(packet).alias(name)
         for name, packet, seen_by_gateway in (
-            ("srcaddr", "pkt-srcaddr", nth % 2 == 1),
-            ("dstaddr", "pkt-dstaddr", nth % 2 == 0),
-            ("pkt-srcaddr", "pkt-srcaddr", nth == 1),
-            ("pkt-dstaddr", "pkt-dstaddr", nth == 2),
+            ("srcaddr", "pkt-srcaddr", pl.col("egress")),
+            ("dstaddr", "pkt-dstaddr", ~pl.col("egress")),
+            ("pkt-srcaddr", "pkt-srcaddr", nth == 2),
+            ("pkt-dstaddr", "pkt-dstaddr", nth == 3),
         )
     )
-    path = pl.when(nat & reply).then(1).otherwise("path")
+    path = pl.when(nat & (nth != 2)).then(1).otherwise("path")
     named = {name: book["address"].gather(rows[name]) for name in _ADDRESSES}
-    rows = estate[rows["host"]].hstack(rows)
+    beyond = estate.select(*_NEXT_HOP).rename(_NEXT_HOP)
+    rows = pl.concat(
+        [estate[rows["host"]], rows, beyond.select(pl.all().gather(rows["peer"]))],
+        how="horizontal",
+    )
     rows = rows.with_columns(
         book["type"].gather(rows["srcaddr"]),
         book["service"].gather(rows["pkt-srcaddr"]).alias("pkt-src-aws-service"),
@@ -395,13 +417,15 @@ def _network(account: str, region: str, number: int) -> tuple[pl.DataFrame, pl.D
             "instance-id": "i-0" + _digest(account, region, "instance", host),
             "region": region,
             "az-id": f"{zone.replace('-', '')}-az{1 + subnet % 3}",
+            "interface-type": None,
         }
-        interfaces.append(interface | ({"instance-id": None} if host == _NAT else {}))
+        gateway = {"instance-id": None, "interface-type": "nat_gateway"}
+        interfaces.append(interface | (gateway if host == _NAT else {}))
         addresses.append(f"{vpc}.{16 * number + subnet}.{10 + host}")
         addresses6.append(f"2001:db8:{1 + number:x}:{1 + subnet:x}::{0x10 + host:x}")
     addresses += addresses6 + [address for pool in _OUTSIDE.values() for address in pool]
     families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
     services = [_SERVICES.get(".".join(address.split(".")[:2])) for address in addresses]
-    return pl.DataFrame(interfaces), pl.DataFrame(
+    return pl.DataFrame(interfaces, infer_schema_length=None), pl.DataFrame(
         {"address": addresses, "type": families, "service": services}
     )

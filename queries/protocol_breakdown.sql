@@ -3,7 +3,8 @@
 -- description: How the traffic divides among IP protocols, largest byte count first.
 --   share_of_bytes runs from 0 to 1 and is NULL where no bytes were counted at all; keyword is
 --   IANA's and is NULL for an unassigned number. NODATA and SKIPDATA records, which have no
---   protocol, are left out. A flow recorded at two interfaces counts at both.
+--   protocol, are left out.
+-- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- returns: protocol INTEGER, keyword VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   share_of_bytes DOUBLE
 
@@ -15,6 +16,7 @@ WITH totals AS (
         coalesce(sum(bytes), 0)::BIGINT    AS bytes
     FROM flows
     WHERE protocol IS NOT NULL
+      AND counted($count, flow_direction, interface_id)
     GROUP BY protocol
 )
 

@@ -4,6 +4,7 @@
 --   port and protocol, most records first. One record stands for all the packets of one
 --   aggregation interval, so flows counts records and packets counts attempts better. A REJECT is
 --   also written for packets that arrive after their connection has closed.
+-- param: protocol INTEGER = NULL e.g. 6 -- only this protocol number, such as 6 for TCP
 -- param: top UINTEGER = 20 -- how many rows to keep
 -- returns: srcaddr VARCHAR, dstaddr VARCHAR, dstport INTEGER, protocol INTEGER, keyword VARCHAR,
 --   flows BIGINT, packets BIGINT, bytes BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
@@ -21,6 +22,7 @@ WITH refused AS (
         max(end_time)                      AS last_seen
     FROM flows
     WHERE action = 'REJECT'
+      AND ($protocol IS NULL OR protocol = $protocol)
     GROUP BY srcaddr, dstaddr, dstport, protocol
 )
 

@@ -271,9 +271,9 @@ def test_each_command_has_a_section_with_all_its_options(command: str) -> None:
 
 
 def test_every_saved_query_is_mentioned() -> None:
-    text = (ROOT / "docs" / "querying.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
     for path in (ROOT / "queries").glob("*.sql"):
-        assert path.stem in text
+        assert f"`{path.stem}`" in text
 
 
 @pytest.mark.parametrize("page", LINKED, ids=ids)
@@ -306,8 +306,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def test_the_house_is_drawn_with_every_room() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rooms = {path.name for path in (ROOT / "flowlake").glob("*.py")} - {"__main__.py"}
-    drawn = page.split("```text\ncli.py")[1].split("```")[0]
-    assert rooms - {"cli.py"} == set(re.findall(r"[a-z_]+[.]py", drawn))
+    rooms |= {f"{path.parent.name}/" for path in (ROOT / "flowlake").glob("*/__init__.py")}
+    drawn = page.split("```text\n", 1)[1].split("queries/ ")[0]
+    assert rooms == set(re.findall(r"[a-z_]+(?:[.]py|/)", drawn))
 
 
 def test_the_readme_starts_with_two_commands_of_the_makefile() -> None:

@@ -17,23 +17,31 @@ MODULES = {
 }
 FACE = "__init__"
 
+ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws",),
-    ("window", "storage", "query_file"),
+    ("aws", "addresses", "reference"),
+    ("window", "storage", "query_file", "macros", "analyses.counting"),
     ("layout", "queries"),
-    ("samples", "reading.formats", "reading.compression", "writing"),
+    ("samples", "reading.formats", "reading.compression", "writing", "enrichment"),
     ("reading.careful",),
     ("reading.text",),
     ("reading",),
     ("committing",),
     ("tasks",),
     ("executing", "planning"),
-    ("converting", "analyses", "doors"),
-    ("lake", "catalog"),
-    ("verifying", "rendering"),
+    (
+        *("converting", "doors"),
+        *(f"analyses.{room}" for room in ROOMS),
+    ),
+    ("analyses",),
+    ("hunting", "catalog"),
+    ("lake",),
+    ("verifying", "rendering", "connecting"),
     ("progress",),
     (FACE,),
+    ("cli.options",),
+    ("cli.keeping", "cli.asking"),
     ("cli",),
     ("__main__",),
 )

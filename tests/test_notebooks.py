@@ -1,42 +1,57 @@
-"""Every code cell of every notebook runs, from the top, where nothing is yet."""
+"""Every notebook runs in Jupyter's kernel, from the top, beside a lake that was just converted."""
 
-import ast
-import json
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+import nbformat
 import pytest
+from nbclient import NotebookClient
+
+from flowlake.converting import convert
+from flowlake.samples import write_sample
+from flowlake.storage import canonical, open_storage
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
+PNG = b"\x89PNG"
 
 
-def run(cell: str, names: dict[str, Any]) -> object:
-    """Run a cell; its value is its last line's, as in Jupyter."""
-    body = ast.parse(cell)
-    last = body.body.pop() if isinstance(body.body[-1], ast.Expr) else None
-    exec(compile(body, "cell", "exec"), names)
-    if last is None:
-        return None
-    assert isinstance(last, ast.Expr)
-    return eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``make convert`` leaves: a sample bucket and its lake, and a folder of notebooks."""
+    root = tmp_path_factory.mktemp("checkout")
+    bucket = root / "sample-bucket"
+    write_sample(open_storage(str(bucket)), prefix=f"{canonical(bucket)}/")
+    convert(str(bucket), lake=root / "lake", workers=1)
+    (root / "notebooks").mkdir()
+    return root / "notebooks"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    codes = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert not any(cell["outputs"] or cell["execution_count"] for cell in codes), "strip outputs"
-    names: dict[str, Any] = {}
-    frames = [
-        shown
-        for cell in codes
-        if isinstance(shown := run("".join(cell["source"]), names), pl.DataFrame)
+@pytest.fixture(params=NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def notebook(request: pytest.FixtureRequest) -> Any:
+    return nbformat.reads(request.param.read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+
+
+def test_it_is_stored_without_outputs(notebook: Any) -> None:
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in codes), "strip outputs"
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_it_tells_its_story(notebook: Any, folder: Path) -> None:
+    resources = {"metadata": {"path": str(folder)}}
+    done = NotebookClient(notebook, timeout=120, resources=resources).execute()
+    shown = [
+        output.data
+        for cell in done.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "execute_result"
     ]
-    assert frames
-    assert all(frame.height for frame in frames)
+    tables = [data for data in shown if "shape: (" in data.get("text/plain", "")]
+    assert tables
+    assert not [data for data in tables if "shape: (0," in data["text/plain"]]
+    assert [data for data in shown if "image/png" in data], "no chart"
 
 
-def test_there_are_notebooks() -> None:
-    assert NOTEBOOKS
+def test_there_are_four() -> None:
+    assert [path.stem.partition("-")[0] for path in NOTEBOOKS] == ["01", "02", "03", "04"]

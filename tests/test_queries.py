@@ -17,9 +17,10 @@ import pytest
 from flowlake import queries
 from flowlake.errors import LakeError, UsageError
 from flowlake.fields import flows_schema
-from flowlake.queries import bind, load_queries, load_query, query_names, register_protocols, run
+from flowlake.queries import bind, equip, literal_sql, load_queries, load_query, query_names, run
 from flowlake.query_file import Column, Param, Query, parse_query
 
+PARAM = "-- param: top UINTEGER = 20 -- how many: a few -- or more\n"
 HEADER = """\
 -- name: talk
 -- title: Talk
@@ -49,7 +50,7 @@ def test_a_header_is_read_whole() -> None:
     query = parse(HEADER + SQL)
     assert (query.name, query.title, query.path) == ("talk", "Talk", Path("talk.sql"))
     assert query.description == "Who talks, and 'how' -- much."
-    assert query.params == (Param("top", "UINTEGER", "20", 20, "how many: a few -- or more"),)
+    assert query.params == (Param("top", "UINTEGER", "20", 20, "how many: a few -- or more", "20"),)
     assert query.returns == (Column("srcaddr", "VARCHAR"), Column("bytes", "DECIMAL(38,0)"))
     assert query.sql == HEADER + SQL
 
@@ -61,7 +62,7 @@ def test_a_header_is_read_whole() -> None:
         ("x VARCHAR = NULL", None),
         ("x DATE = '2026-01-14'", date(2026, 1, 14)),
         ("x TIMESTAMPTZ = '2026-01-14'", datetime(2026, 1, 14, tzinfo=UTC)),
-        ("x VARCHAR[] = ['a', 'b']", ["a", "b"]),
+        ("x VARCHAR[] = ['a', 'b']", ("a", "b")),
         ("x DECIMAL(3,1)=0.5", 0.5),
         ("x BOOLEAN = true", True),
     ],
@@ -100,7 +101,10 @@ def test_duckdb_evaluates_a_default(line: str, default: object) -> None:
         (HEADER + SQL + SQL, "talk.sql:9: the file must hold one SELECT and nothing else"),
         (HEADER + "\nDROP TABLE flows", "talk.sql:9: the file must hold one SELECT"),
         (HEADER + "\nCOPY (FROM flows) TO 'x'", "talk.sql:9: the file must hold one SELECT"),
-        (HEADER + SQL.replace("flows", "'x.csv'"), "flows and protocols, not x.csv"),
+        (
+            HEADER + SQL.replace("flows", "'x.csv'"),
+            "traffic_paths, uncaptured_traffic; not x.csv",
+        ),
         (HEADER + SQL.replace("flows", "read_csv('x')"), "not read_csv"),
         (HEADER + SQL.replace("flows", "flows, other.flows"), "not other.flows"),
         (HEADER + SQL.replace("$top", "$top + (SELECT max(x) FROM secret)"), "not secret"),
@@ -110,6 +114,54 @@ def test_duckdb_evaluates_a_default(line: str, default: object) -> None:
 def test_a_wrong_file_says_where(text: str, complaint: str) -> None:
     with pytest.raises(LakeError, match=re.escape(complaint)):
         parse(text)
+
+
+def test_what_a_question_needs_and_how_far_it_looks_back() -> None:
+    look_back = HEADER + "-- needs: tcp_flags, vpc_id\n-- history: top\n"
+    query = parse(look_back + SQL.replace("FROM flows", "FROM flows, history"))
+    assert (query.needs, query.history) == (("tcp_flags", "vpc_id"), "top")
+    for header, sql, complaint in (
+        (
+            look_back.replace("vpc_id", "vpc-id"),
+            SQL,
+            "talk.sql:8: needs: flows has no column vpc-id",
+        ),
+        (
+            look_back.replace("history: top", "history: days"),
+            SQL,
+            "talk.sql:9: history names no param",
+        ),
+        (look_back, SQL, "'history: PARAM' goes with FROM history"),
+        (
+            HEADER,
+            SQL.replace("FROM flows", "FROM history"),
+            "'history: PARAM' goes with FROM history",
+        ),
+        (look_back + "-- needs: type\n", SQL, "talk.sql:10: header key 'needs' stands twice"),
+    ):
+        with pytest.raises(LakeError, match=re.escape(complaint)):
+            parse(header + sql)
+
+
+def test_an_example_beside_a_default() -> None:
+    query = with_params("x VARCHAR = NULL e.g. 'it''s e.g. this'", "y INTEGER e.g. 5", "z DATE")
+    assert [param.example for param in query.params] == ["'it''s e.g. this'", "5", None]
+    assert [param.required for param in query.params] == [False, True, True]
+    with pytest.raises(LakeError, match="param x: Conversion Error"):
+        with_params("x INTEGER = 5 e.g. 'many'")
+
+
+def test_a_folder_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "talk.sql").write_text(HEADER + SQL)
+    assert "talk" in query_names(tmp_path)
+    assert set(query_names(tmp_path)) - set(query_names()) == {"talk"}
+    assert load_query("talk", tmp_path).title == "Talk"
+    assert load_query("top_talkers", tmp_path) == load_query("top_talkers")
+    (tmp_path / "top_talkers.sql").write_text(HEADER + SQL)
+    with pytest.raises(UsageError, match="FlowLake has a query of this name"):
+        load_query("talk", tmp_path)
+    with pytest.raises(UsageError, match="no folder of queries"):
+        load_queries(tmp_path / "none")
 
 
 def test_a_with_table_is_the_querys_own() -> None:
@@ -132,8 +184,12 @@ def test_a_with_table_is_the_querys_own() -> None:
         ("x BOOLEAN", "true", True),
         ("x DATE", "2026-01-14", date(2026, 1, 14)),
         ("x TIMESTAMPTZ", "2026-01-14T01:00:00+01:00", datetime(2026, 1, 14, tzinfo=UTC)),
-        ("x INTEGER[]", "[1, 2]", [1, 2]),
-        ("x INTEGER[]", [1, 2], [1, 2]),
+        ("x INTEGER[]", "[1, 2]", (1, 2)),
+        ("x INTEGER[]", "1, 2", (1, 2)),
+        ("x INTEGER[]", "", ()),
+        ("x INTEGER[]", [1, 2], (1, 2)),
+        ("x INTEGER[]", (1, 2), (1, 2)),
+        ("x VARCHAR[]", "10.0.0.0/8,2001:db8::/32", ("10.0.0.0/8", "2001:db8::/32")),
     ],
 )
 def test_a_value_becomes_the_declared_type(line: str, value: object, bound: object) -> None:
@@ -161,7 +217,10 @@ def test_a_value_becomes_the_declared_type(line: str, value: object, bound: obje
         ({"top": None}, "Parameter top of query top_talkers cannot be NULL."),
         ({"tpo": "5"}, "has no parameter 'tpo'. Did you mean 'top'?"),
         ({"$top": "5", "x": 1}, "has no parameter '$top'. Did you mean 'top'?"),
-        ({"colour": "5"}, "has no parameter 'colour'. Known are: action, top."),
+        (
+            {"colour": "5"},
+            "has no parameter 'colour'. Known are: side, packet_level, action,",
+        ),
     ],
 )
 def test_a_wrong_value_is_the_users(given: Mapping[str, object], complaint: str) -> None:
@@ -176,14 +235,15 @@ def test_a_parameter_without_default_must_be_given() -> None:
         bind(query, {})
     with pytest.raises(UsageError, match="action of query talk cannot be NULL"):
         bind(query, {"port": 22, "action": None})
+    plain = parse(HEADER.replace(PARAM, "") + SQL.replace("$top", "5"))
     with pytest.raises(UsageError, match="It takes none"):
-        bind(load_query("protocol_breakdown"), {"top": 5})
+        bind(plain, {"top": 5})
 
 
 def test_an_unknown_query_gets_a_suggestion() -> None:
     with pytest.raises(UsageError, match="Did you mean 'top_talkers'"):
         load_query("top_talker")
-    with pytest.raises(UsageError, match="Known are: protocol_breakdown, rejected_flows"):
+    with pytest.raises(UsageError, match="`flowlake queries` lists them"):
         load_query("/etc/passwd")
     with pytest.raises(UsageError, match="no saved query"):
         load_query("../queries/top_talkers")
@@ -213,8 +273,9 @@ def connection() -> duckdb.DuckDBPyConnection:
     """A connection with an empty `flows`, as the lake would open it."""
     opened = duckdb.connect(":memory:")
     opened.execute("SET TimeZone = 'UTC'")
-    opened.register("flows", flows_schema().empty_table())
-    register_protocols(opened)
+    for name in ("flows", "history"):
+        opened.register(name, flows_schema().empty_table())
+    equip(opened)
     return opened
 
 
@@ -224,9 +285,27 @@ def test_any_duckdb_shell_can_prepare_the_file(
 ) -> None:
     connection.execute(f"PREPARE q AS {query.sql}")
     arguments = ", ".join(f"{param.name} := {param.literal}" for param in query.params)
-    assert (
-        connection.execute(f"EXECUTE q({arguments})" if arguments else "EXECUTE q").fetchall() == []
+    rows = connection.execute(f"EXECUTE q({arguments})" if arguments else "EXECUTE q").fetchall()
+    assert rows == run(connection, query).fetchall()
+
+
+@pytest.mark.parametrize("query", load_queries(), ids=query_names())
+def test_with_its_values_as_literals_it_runs_as_it_is(
+    connection: duckdb.DuckDBPyConnection, query: Query
+) -> None:
+    assert connection.sql(literal_sql(query)).columns == [each.name for each in query.returns]
+
+
+def test_literals_are_what_was_given(connection: duckdb.DuckDBPyConnection) -> None:
+    query = parse(
+        "-- name: talk\n-- title: t\n-- description: $who\n-- param: a VARCHAR -- h\n"
+        "-- param: b DOUBLE[] -- h\n-- param: c DATE = NULL -- h\n-- param: d BOOLEAN -- h\n"
+        "-- returns: a VARCHAR, b DOUBLE[], c DATE, d BOOLEAN, e VARCHAR\n\n"
+        "SELECT $a AS a, $b AS b, $c AS c, $d AS d, '$a' AS e; -- $d"
     )
+    given = {"a": "it's é $b", "b": [1, 0.5], "d": "false"}
+    [row] = connection.execute(literal_sql(query, given)).fetchall()
+    assert row == ("it's é $b", [1.0, 0.5], None, False, "$a")
 
 
 def test_a_value_is_never_sql(connection: duckdb.DuckDBPyConnection) -> None:

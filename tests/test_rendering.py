@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +22,7 @@ from flowlake.rendering import (
     report_text,
     size,
     table_text,
+    terminal_text,
     write_frame,
 )
 
@@ -42,12 +45,45 @@ def test_a_table() -> None:
     ]
 
 
-def test_a_table_for_a_narrow_terminal() -> None:
-    text = table_text(FLOWS, width=30)
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def test_a_narrow_terminal_folds_cells() -> None:
+    text = ESCAPES.sub("", terminal_text(FLOWS, 30))
     assert max(map(len, text.splitlines())) <= 30
-    words = "".join(text.split())
-    assert "1" in words
-    assert table_text(FLOWS, width=200) == table_text(FLOWS)
+    assert "1.2" in text
+
+
+def test_a_terminal_gets_human_units_and_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    verdicts = FLOWS.with_columns(
+        action=pl.Series(["ACCEPT", "REJECT"]), share_of_bytes=pl.Series([0.875, None])
+    )
+    text = terminal_text(verdicts, 200)
+    assert "\x1b[31mREJECT" in text
+    assert "\x1b[32mACCEPT" in text
+    plain = ESCAPES.sub("", text).splitlines()
+    assert plain[2].split() == [
+        *("10.0.0.1", "65535", "1.2", "MiB", "2026-01-14", "22:05:00", "ACCEPT", "87.5%")
+    ]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in terminal_text(verdicts, 200)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_only_a_terminal_gets_them(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, tmp_path: Path
+) -> None:
+    """A pseudo-terminal of the system's, not a thing that says it is one."""
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as screen:
+        monkeypatch.setattr("sys.stdout", screen)
+        write_frame(FLOWS, Format.table, None if terminal else tmp_path / "table.txt")
+    shown = os.read(ours, 65_536) if terminal else (tmp_path / "table.txt").read_bytes()
+    os.close(ours)
+    assert (b"1.2 MiB" in shown) == terminal
+    assert (b"1,234,567" in shown) != terminal
 
 
 def test_a_table_of_nothing() -> None:

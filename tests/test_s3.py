@@ -59,6 +59,8 @@ def assert_same(lake: fl.Lake, other: fl.Lake) -> None:
         assert len(lake.files(**window)) == len(other.files(**window)) > 0
         for question in questions():
             name = question.name
+            if question.query.history and "since" not in window:
+                continue
             assert_frame_equal(lake.query(name, **window).pl(), other.query(name, **window).pl())
 
 

@@ -16,6 +16,7 @@ from flowlake.layout import parse_key
 from flowlake.samples import (
     ACCOUNTS,
     ALPHABETICAL_FORMAT,
+    EVERY_FIELD_FORMAT,
     REFUSED_PING_KEY,
     REFUSED_PING_RECORDS,
     REGIONS,
@@ -88,7 +89,7 @@ def test_a_flow_log_keeps_one_header_and_lines_fit_it(objects: dict[str, bytes])
         assert all(line and "  " not in line and '"' not in line for line in records)
     assert all(len(several) == 1 for several in headers.values())
     formats = {tuple(header.split(" ")) for several in headers.values() for header in several}
-    assert formats == {DEFAULT_FORMAT, ALPHABETICAL_FORMAT}
+    assert formats == {DEFAULT_FORMAT, ALPHABETICAL_FORMAT, EVERY_FIELD_FORMAT}
     assert len(ALPHABETICAL_FORMAT) == 29
 
 
@@ -145,7 +146,7 @@ def test_account_ids_keep_their_zeros(tables: dict[str, pl.DataFrame]) -> None:
 def test_every_kind_of_record_is_there(tables: dict[str, pl.DataFrame]) -> None:
     columns = ["version", "protocol", "action", "log-status", "srcaddr", "dstport"]
     bucket = pl.concat(table.select(columns) for table in tables.values())
-    assert set(bucket["version"]) == {2, 5}
+    assert set(bucket["version"]) == {2, 5, 11}
     assert set(bucket["protocol"]) == {1, 6, 17, 47, 50, 58, None}
     assert set(bucket["action"]) == {"ACCEPT", "REJECT", None}
     assert set(bucket["log-status"]) == {"OK", "NODATA", "SKIPDATA"}
@@ -193,6 +194,31 @@ def test_traffic_path_is_said_of_what_leaves(version_5: pl.DataFrame) -> None:
 def test_aws_services_are_named_at_the_packet(version_5: pl.DataFrame) -> None:
     assert set(version_5["pkt-dst-aws-service"]) == {"S3", "DYNAMODB", None}
     assert set(version_5["pkt-src-aws-service"]) == {"S3", "DYNAMODB", None}
+
+
+def test_the_next_hop_is_the_interface_at_the_other_end(tables: dict[str, pl.DataFrame]) -> None:
+    every = pl.concat(t for t in tables.values() if tuple(t.columns) == EVERY_FIELD_FORMAT)
+    assert len(EVERY_FIELD_FORMAT) == 54
+    of_gateway = every.filter(pl.col("interface-type") == "nat_gateway")
+    to_gateway = every.filter(
+        pl.col("next-hop-interface-type") == "nat_gateway", pl.col("flow-direction") == "egress"
+    )
+    assert to_gateway.height > 20
+    assert set(to_gateway["traffic-path"]) == {1}
+    assert set(to_gateway["next-hop-interface-id"]) == set(of_gateway["interface-id"])
+    # What instances send to the gateway is what it sends on to the internet.
+    onward = of_gateway.filter(pl.col("traffic-path") == 8)
+    missing = abs(int(onward["bytes"].sum()) - int(to_gateway["bytes"].sum()))
+    assert missing <= 0.1 * int(
+        to_gateway["bytes"].sum()
+    )  # objects end in the midst of connections
+    assert set(onward["next-hop-interface-id"]) == {None}
+    home = every.select("interface-id", "az-id", "vpc-id").unique()
+    joined = every.join(home, left_on="next-hop-interface-id", right_on="interface-id", suffix="-r")
+    assert joined.height > 500
+    for field in ("az-id", "vpc-id"):
+        assert joined[f"next-hop-{field}"].equals(joined[f"{field}-r"], check_names=False)
+    assert (joined["az-id"] != joined["next-hop-az-id"]).sum() > 100
 
 
 def test_the_nat_gateway_hides_instances_from_the_internet(version_5: pl.DataFrame) -> None:

@@ -1,0 +1,287 @@
+"""Commands that ask a lake: saved queries, SQL of your own, hunting, a file for other tools."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowlake.cli.options import (
+    AccountOption,
+    AsnOption,
+    AwsRangesOption,
+    FormatOption,
+    LakeOption,
+    OutputOption,
+    PayerOption,
+    ProfileOption,
+    RegionOption,
+    SinceOption,
+    UntilOption,
+    chosen_format,
+    note,
+    opened_lake,
+    say,
+    write,
+)
+from flowlake.errors import UsageError
+
+if TYPE_CHECKING:
+    from flowlake.query_file import Query
+
+
+QueriesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--queries",
+        envvar="FLOWLAKE_QUERIES",
+        metavar="DIR",
+        help="A folder with saved queries of your own, beside FlowLake's.",
+    ),
+]
+InternalOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="FLOWLAKE_INTERNAL",
+        metavar="CIDR,…",
+        help="Networks of your own that count as private, for queries that ask.",
+    ),
+]
+
+
+def _names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a query, each with its title."""
+    from flowlake.queries import load_query, query_names
+
+    folder = context.params.get("own_queries")
+    fitting = [name for name in query_names(folder) if name.startswith(incomplete)]
+    return [(name, load_query(name, folder).title) for name in fitting]
+
+
+def queries(
+    own_queries: QueriesOption = None,
+    style: FormatOption = "table",
+    output: OutputOption = None,
+) -> None:
+    """List the saved queries and their parameters.
+
+    csv, json and parquet have each parameter's type, default, an example and what it means.
+    """
+    import polars as pl
+
+    from flowlake.queries import load_queries
+
+    chosen = chosen_format(style)
+    loaded = load_queries(own_queries)
+    if chosen == "table":
+        rows = [
+            {
+                "name": query.name,
+                "title": query.title,
+                "parameters": ", ".join(param.name for param in query.params),
+            }
+            for query in loaded
+        ]
+    else:
+        rows = [query.listing() for query in loaded]
+    write(pl.DataFrame(rows), chosen, output)
+
+
+def query(
+    name: Annotated[
+        str,
+        typer.Argument(help="A saved query; `flowlake queries` lists them.", autocompletion=_names),
+    ],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set one of its parameters."),
+    ] = None,
+    lake: LakeOption = "lake",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    account: AccountOption = None,
+    region: RegionOption = None,
+    internal: InternalOption = None,
+    own_queries: QueriesOption = None,
+    only_sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL with its values, instead of the answer.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the SQL, the files and DuckDB's plan.")
+    ] = False,
+    asn: AsnOption = None,
+    aws_ranges: AwsRangesOption = None,
+    profile: ProfileOption = None,
+    request_payer: PayerOption = False,
+    style: FormatOption = "table",
+    output: OutputOption = None,
+) -> None:
+    """Answer a saved query over a window of the lake."""
+    from flowlake.doors import collect
+    from flowlake.queries import literal_sql, load_query
+
+    chosen = chosen_format(style)
+    asked = load_query(name, own_queries)
+    parameters: dict[str, Any] = {**_internal(asked, internal), **_pairs(parameter or [])}
+    wanted: Any = {"since": since, "until": until, "account": account, "region": region}
+    if taken := wanted.keys() & parameters.keys():
+        raise UsageError(f"The window is not set by -p: write --{min(taken)}.")
+    if only_sql:
+        say(literal_sql(asked, parameters).strip() + ";")
+        return
+    opened = opened_lake(lake, profile, request_payer, asn, aws_ranges)
+    relation = opened.query(name, queries=own_queries, **wanted, **parameters)
+    if explain:
+        read, there = len(opened.files(**wanted)), len(opened.files())
+        say(literal_sql(asked, parameters).strip())
+        say(f"\n{read:,} of {there:,} files can hold the window.\n")
+        say(relation.explain())
+        return
+    answer = collect(relation)
+    write(answer, chosen, output)
+    if answer.is_empty() and (missing := opened.absent(asked.needs, **wanted)):
+        note(f"No record of this window has {', '.join(missing)}, which {name} needs.")
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT; `-` reads it from standard input.")],
+    lake: LakeOption = "lake",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    account: AccountOption = None,
+    region: RegionOption = None,
+    asn: AsnOption = None,
+    aws_ranges: AwsRangesOption = None,
+    profile: ProfileOption = None,
+    request_payer: PayerOption = False,
+    style: FormatOption = "table",
+    output: OutputOption = None,
+) -> None:
+    """Run one SELECT of your own over flows, objects, rejects and protocols (DuckDB's SQL)."""
+    from flowlake.doors import collect
+
+    chosen = chosen_format(style)
+    opened = opened_lake(lake, profile, request_payer, asn, aws_ranges)
+    text = sys.stdin.read() if statement == "-" else statement
+    relation = opened.sql(text, since=since, until=until, account=account, region=region)
+    write(collect(relation), chosen, output)
+
+
+def hunt(
+    indicators: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ADDRESS|CIDR|eni-…|i-…", help="What to hunt; several are hunted at once."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A list of them: one a line, or a CSV's first column."),
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Sum up by peer, port, protocol and verdict.")
+    ] = False,
+    action: Annotated[
+        str | None, typer.Option(metavar="ACCEPT|REJECT", help="Only this verdict.")
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How many rows to keep; 0 keeps all.")
+    ] = 1000,
+    lake: LakeOption = "lake",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    account: AccountOption = None,
+    region: RegionOption = None,
+    enrich: Annotated[
+        bool, typer.Option("--enrich", help="Add what the peer is: country, ASN, AWS service.")
+    ] = False,
+    asn: AsnOption = None,
+    aws_ranges: AwsRangesOption = None,
+    profile: ProfileOption = None,
+    request_payer: PayerOption = False,
+    style: FormatOption = "table",
+    output: OutputOption = None,
+) -> None:
+    """Find every flow of addresses, networks, interfaces or instances, newest first.
+
+    Both directions, at the interface and in the packet. Exit code 0 also when nothing is found.
+    """
+    from flowlake.doors import collect
+    from flowlake.hunting import parse_indicator, read_indicators
+
+    chosen = chosen_format(style)
+    wanted = [parse_indicator(text) for text in indicators or []]
+    wanted += read_indicators(file) if file else []
+    found = collect(
+        opened_lake(lake, profile, request_payer, asn, aws_ranges).hunt(
+            *wanted,
+            since=since,
+            until=until,
+            account=account,
+            region=region,
+            action=action,
+            summary=summary,
+            top=top or None,
+        )
+    )
+    if enrich:
+        from flowlake.enrichment import enriched, enrichment
+
+        peers = ["peer"] if summary else ["srcaddr", "dstaddr"]
+        found = enriched(found, peers, enrichment(asn, aws_ranges))
+    write(found, chosen, output)
+    if found.is_empty():
+        note("Nothing found: no record of this window has any of them.")
+    elif top and found.height == top:
+        note(f"Only the first {top:,} rows: --top 0 keeps all, --summary sums them up.")
+
+
+def connect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The DuckDB database to write.")],
+    lake: LakeOption = "lake",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    account: AccountOption = None,
+    region: RegionOption = None,
+    own_queries: QueriesOption = None,
+    profile: ProfileOption = None,
+    request_payer: PayerOption = False,
+) -> None:
+    """Write a small DuckDB database that opens the lake in the duckdb shell or a BI tool.
+
+    It has views of the lake's files and a macro for each saved query, no copy of the records.
+    """
+    from flowlake.connecting import write_database
+    from flowlake.queries import load_queries
+
+    write_database(
+        opened_lake(lake, profile, request_payer),
+        file,
+        since=since,
+        until=until,
+        account=account,
+        region=region,
+        queries=load_queries(own_queries),
+    )
+    say(f"Wrote {file}: duckdb -readonly {file} -c 'FROM top_talkers()'")
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"-p takes NAME=VALUE, not {text!r}.")
+        pairs[name] = value
+    return pairs
+
+
+def _internal(asked: "Query", cidrs: str | None) -> dict[str, object]:
+    """One's own networks, for a query that asks which addresses are private."""
+    from flowlake.addresses import network
+
+    own = [cidr.strip() for cidr in (cidrs or "").split(",") if cidr.strip()]
+    for cidr in own:
+        network(cidr)
+    asks = any(param.name == "internal" for param in asked.params)
+    return {"internal": own} if own and asks else {}
