@@ -47,8 +47,9 @@ def open_connection(
     schema: pl.Schema,
     partition_by: Sequence[str],
     grown: bool,
+    sql: str | None,
 ) -> "duckdb.DuckDBPyConnection":
-    """Open a connection with views of the records and all that saved SQL uses; lock it after.
+    """Open a connection with views of the records and what saved SQL uses; lock it after.
 
     Args:
         views: the views to make; a window becomes an exact filter.
@@ -58,6 +59,7 @@ def open_connection(
         schema: the columns and types to show: what the table lacks is null, another type is cast.
         partition_by: the table's partition columns.
         grown: whether columns were added to the table, so that files differ in theirs.
+        sql: what is to run, to leave out what it does not name; None for anything.
 
     Raises:
         LakeError: when a file is missing.
@@ -73,7 +75,7 @@ def open_connection(
     )
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET parquet_metadata_cache = true")  # live files never change
-    equip(connection)
+    equip(connection, sql)
     remote = is_remote(table_url)
     if remote:
         connection.execute(f"SET threads = {REMOTE_THREADS}")

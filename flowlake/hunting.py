@@ -36,6 +36,9 @@ POINTS = {1: 16}
 DuckDB 1 uses Bloom filters only so; from 2 on, one join with a few values uses them too.
 """
 
+HUNTING = "protocols, counted, is_private, is_public"
+"""What a hunt names besides ``flows``."""
+
 _ADDRESSES = ("srcaddr", "dstaddr", "pkt_srcaddr", "pkt_dstaddr")
 _PLACES: dict[Kind, tuple[str, ...]] = {
     "address": _ADDRESSES,

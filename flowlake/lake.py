@@ -5,7 +5,7 @@ are never opened, then rows are filtered exactly. No query repeats it.
 """
 
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from flowlake.enrichment import Enrichment, register_enrichment
 from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
 from flowlake.fields import COLUMNS, LAKE_COLUMNS, polars_schema
-from flowlake.hunting import Indicator, hunt, parse_indicator, summarise
+from flowlake.hunting import HUNTING, Indicator, hunt, parse_indicator, summarise
 from flowlake.queries import bind, load_query, run
 from flowlake.storage import Access, canonical, delta_options, is_remote
 from flowlake.window import Window, window
@@ -201,7 +201,7 @@ class Lake:
                     "since (--since 24h, or a date)."
                 )
             views.append(self._view("history", _before(wanted, values[query.history])))
-        return run(self._connection(views), query, values)
+        return run(self._connection(views, query.sql.lower()), query, values)
 
     def hunt(
         self,
@@ -233,7 +233,8 @@ class Lake:
         """
         import duckdb
 
-        connection = self._connection([self._view("flows", window(since, until, account, region))])
+        view = self._view("flows", window(since, until, account, region))
+        connection = self._connection([view], HUNTING)
         wanted = [parse_indicator(each) if isinstance(each, str) else each for each in indicators]
         find = summarise if summary else hunt
         try:
@@ -272,9 +273,9 @@ class Lake:
 
         wanted = window(since, until, account, region)
         try:
+            text = statement.strip().lower()
             connection = self._connection(
-                [self._view("flows", wanted)],
-                {table for table in ("objects", "rejects") if table in statement.lower()},
+                [self._view("flows", wanted)], None if text.startswith("show") else text
             )
             statements = connection.extract_statements(statement)
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
@@ -295,13 +296,13 @@ class Lake:
         and can neither open other files nor change its settings.
         """
         view = self._view("flows", window(since, until, account, region))
-        return self._connection([view], {"objects", "rejects"})
+        return self._connection([view])
 
     def _view(self, name: str, wanted: Window) -> View:
         return View(name, self._paths(wanted), wanted)
 
     def _connection(
-        self, views: Sequence[View], tables: Set[str] = frozenset()
+        self, views: Sequence[View], sql: str | None = None
     ) -> "duckdb.DuckDBPyConnection":
         connection = open_connection(
             views,
@@ -311,10 +312,11 @@ class Lake:
             schema=self._schema,
             partition_by=self.partition_by,
             grown=self._stored.names()[-1] != LAKE_COLUMNS[-1].column,
+            sql=sql,
         )
-        if "objects" in tables:
+        if sql is None or "objects" in sql:
             connection.register("objects", self.objects().to_arrow())
-        if "rejects" in tables:
+        if sql is None or "rejects" in sql:
             connection.register("rejects", self.rejects().to_arrow())
         register_enrichment(connection, self._enrichment)
         lock(connection)

@@ -89,7 +89,16 @@ MACROS: dict[str, str] = {
 """Each macro's head and its body, in the order in which they build on each other."""
 
 
-def register_macros(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Make the macros on a connection; in a database file they stay."""
-    for head, body in MACROS.items():
-        connection.execute(f"CREATE OR REPLACE MACRO {head} AS ({body})")
+def register_macros(connection: "duckdb.DuckDBPyConnection", sql: str | None = None) -> None:
+    """Make the macros on a connection; in a database file they stay.
+
+    Given the SQL that is to run, only those it names, and those that these build on.
+    """
+    wanted = []
+    text = sql
+    for head, body in reversed(MACROS.items()):
+        if text is None or head.partition("(")[0] in text:
+            wanted.append(f"CREATE OR REPLACE MACRO {head} AS ({body});")
+            text = None if text is None else text + body
+    if wanted:
+        connection.execute("\n".join(reversed(wanted)))

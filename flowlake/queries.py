@@ -147,11 +147,16 @@ def substituted(sql: str, values: Mapping[str, str]) -> str:
     return "".join(parts) + body[done:].decode()
 
 
-def equip(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Give a connection all that saved SQL uses beside the flows: small tables and macros."""
+def equip(connection: "duckdb.DuckDBPyConnection", sql: str | None = None) -> None:
+    """Give a connection all that saved SQL uses beside the flows: small tables and macros.
+
+    Given the SQL that is to run, only what it names: to make all of them takes longer than many
+    an answer.
+    """
     for name in reference.TABLES:
-        connection.register(name, reference.lookup(name).to_arrow())
-    register_macros(connection)
+        if sql is None or name in sql:
+            connection.register(name, reference.lookup(name).to_arrow())
+    register_macros(connection, sql)
 
 
 def _folder() -> Path:

@@ -49,7 +49,7 @@ class Price(NamedTuple):
 
 
 PRICES_AS_OF = "2026-06"
-"""When the list prices were last looked up."""
+"""The month whose list prices these are."""
 
 PRICES: dict[str, Price] = {
     "internet": Price(
@@ -110,9 +110,9 @@ def _services() -> pl.DataFrame:
 
 
 def _prices() -> pl.DataFrame:
-    rows = [(path, *price) for path, price in PRICES.items()]
+    rows = [(path, *price, PRICES_AS_OF) for path, price in PRICES.items()]
     schema = {"path": pl.String, "usd_per_gb": pl.Float64, "assumption": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema={**schema, "as_of": pl.String}, orient="row")
 
 
 TABLES: dict[str, Callable[[], pl.DataFrame]] = {

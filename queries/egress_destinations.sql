@@ -25,33 +25,75 @@ WITH chosen AS (
         end_time,
         pkt_dst_aws_service
     FROM flows
-    WHERE counted($count, flow_direction, interface_id)
+    WHERE srcaddr IS NOT NULL
+      AND dstaddr IS NOT NULL
+      AND counted($count, flow_direction, interface_id)
       AND ($action IS NULL OR action = $action)
 ),
 
+pairs AS (
+    SELECT
+        srcaddr,
+        dstaddr,
+        max(pkt_dst_aws_service)  AS aws_service,
+        count(*)                  AS flows,
+        sum(packets)              AS packets,
+        sum(bytes)                AS bytes,
+        min(start_time)           AS first_seen,
+        max(end_time)             AS last_seen
+    FROM chosen
+    GROUP BY srcaddr, dstaddr
+),
+
 ends AS (
-    SELECT srcaddr AS address FROM chosen
+    SELECT srcaddr AS address FROM pairs
     UNION
-    SELECT dstaddr FROM chosen
+    SELECT dstaddr FROM pairs
 ),
 
 places AS (
     SELECT address, is_private(address, $internal) AS private FROM ends
+),
+
+reached AS (
+    SELECT
+        dstaddr,
+        max(aws_service)                   AS aws_service,
+        sum(flows)::BIGINT                 AS flows,
+        coalesce(sum(packets), 0)::BIGINT  AS packets,
+        coalesce(sum(bytes), 0)::BIGINT    AS bytes,
+        count(*)                           AS sources,
+        min(first_seen)                    AS first_seen,
+        max(last_seen)                     AS last_seen
+    FROM pairs
+    WHERE srcaddr IN (SELECT address FROM places WHERE private)
+      AND dstaddr IN (SELECT address FROM places WHERE NOT private)
+    GROUP BY dstaddr
+    ORDER BY bytes DESC, dstaddr
+    LIMIT $top
+),
+
+-- Ports are counted for the rows that are kept alone: for all it takes longer than the rest.
+asked AS (
+    SELECT
+        dstaddr,
+        count(DISTINCT dstport) AS ports
+    FROM chosen
+    WHERE dstaddr IN (SELECT dstaddr FROM reached)
+      AND srcaddr IN (SELECT address FROM places WHERE private)
+    GROUP BY dstaddr
 )
 
 SELECT
-    dstaddr,
-    max(pkt_dst_aws_service)           AS aws_service,
-    count(*)                           AS flows,
-    coalesce(sum(packets), 0)::BIGINT  AS packets,
-    coalesce(sum(bytes), 0)::BIGINT    AS bytes,
-    count(DISTINCT srcaddr)            AS sources,
-    count(DISTINCT dstport)            AS ports,
-    min(start_time)                    AS first_seen,
-    max(end_time)                      AS last_seen
-FROM chosen
-WHERE srcaddr IN (SELECT address FROM places WHERE private)
-  AND dstaddr IN (SELECT address FROM places WHERE NOT private)
-GROUP BY dstaddr
-ORDER BY bytes DESC, dstaddr
-LIMIT $top;
+    reached.dstaddr,
+    reached.aws_service,
+    reached.flows,
+    reached.packets,
+    reached.bytes,
+    reached.sources,
+    asked.ports,
+    reached.first_seen,
+    reached.last_seen
+FROM reached
+JOIN asked ON asked.dstaddr = reached.dstaddr
+ORDER BY reached.bytes DESC, reached.dstaddr;

@@ -165,27 +165,36 @@ def egress_destinations(
         UsageError: for a ``count`` that is none, or a network that is none.
 
     """
-    return (
-        _ruled(flows, action)
-        .filter(
-            counted(count),
-            is_private(pl.col("srcaddr"), internal),
-            is_public(pl.col("dstaddr"), internal),
-        )
+    inside = is_private(pl.col("srcaddr"), internal)
+    chosen = _ruled(flows, action).filter(counted(count))
+    reached = (
+        chosen.group_by("srcaddr", "dstaddr")
+        .agg(*totals(), *seen(), aws_service=pl.col("pkt_dst_aws_service").max())
+        .filter(inside, is_public(pl.col("dstaddr"), internal))
         .group_by("dstaddr")
         .agg(
-            *totals(),
-            *seen(),
-            aws_service=pl.col("pkt_dst_aws_service").max(),
+            pl.col("flows", "packets", "bytes").sum(),
+            pl.col("aws_service").max(),
+            pl.col("first_seen").min(),
+            pl.col("last_seen").max(),
             sources=distinct("srcaddr"),
-            ports=distinct("dstport"),
         )
+        .sort("bytes", "dstaddr", descending=[True, False])
+        .head(top)
+    )
+    ports = (
+        chosen.join(reached, on="dstaddr", how="semi")
+        .filter(inside)
+        .group_by("dstaddr")
+        .agg(ports=distinct("dstport"))
+    )
+    return (
+        reached.join(ports, on="dstaddr")
         .select(
             *("dstaddr", "aws_service", "flows", "packets", "bytes", "sources", "ports"),
             *("first_seen", "last_seen"),
         )
         .sort("bytes", "dstaddr", descending=[True, False])
-        .head(top)
     )
 
 
