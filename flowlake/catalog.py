@@ -87,8 +87,7 @@ def _section(asked: Question) -> str:
     parts = [
         f"\n## {query.name}\n",
         f"**{query.title}.** {query.description}\n",
-        f"SQL: [{query.path.name}]({query.path.name}). "
-        f"Polars: `{asked.twin.__module__}.{asked.twin.__name__}`.\n",
+        f"SQL: [{query.path.name}]({query.path.name}). Polars: `flowlake.analyses.{query.name}`.\n",
     ]
     if query.needs:
         parts.append(f"Needs `{'`, `'.join(query.needs)}`, which the default format lacks.\n")

@@ -40,6 +40,9 @@ SAVED = "saved"
 STORAGE_VERSION = "v1.0.0"
 """The file format, so that the shell or the driver may be older than the DuckDB that writes."""
 
+VIEWS = frozenset({"flows", "history", "objects", "rejects"})
+"""The views of a database; all else in it is macros and the tables of `flowlake.reference`."""
+
 NOTHING = "(SELECT 1 WHERE false)"
 MICROSECONDS_A_DAY = 86_400_000_000
 DAYS_OF_ALL_TIME = 4_000_000
@@ -80,7 +83,7 @@ def write_database(
 
     Raises:
         UsageError: for a window that cannot be read, for a place without a folder, and for one
-            where something else lies than a DuckDB database that nobody is writing to.
+            where something else lies than a database of this function's that nobody is writing to.
         LakeError: when a file of the lake is missing, or DuckDB refuses a query.
         StorageError: when the database cannot be written.
     """
@@ -104,6 +107,11 @@ def _replacing(target: Path) -> Iterator[Path]:
         raise UsageError(
             f"{target} is being written to, or was left in the middle: {target.name}.wal lies "
             "beside it. Close the program that has it open, or choose another name."
+        )
+    if target.exists() and (own := _not_ours(target)):
+        raise UsageError(
+            f"{target} holds {', '.join(own)}, which `flowlake connect` did not write: choose "
+            "another name."
         )
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -143,6 +151,25 @@ def _is_database(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(12)[8:] == b"DUCK"
+
+
+def _not_ours(path: Path) -> list[str]:
+    """The tables and views of a database that are somebody's own."""
+    import duckdb
+
+    named = (
+        "SELECT table_name FROM duckdb_tables() WHERE NOT internal "
+        "UNION SELECT view_name FROM duckdb_views() WHERE NOT internal"
+    )
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            there = {name for (name,) in connection.execute(named).fetchall()}
+    except duckdb.Error as error:
+        raise UsageError(
+            f"{path} is a DuckDB database that cannot be read: choose another name. "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    return sorted(there - VIEWS - reference.TABLES.keys())
 
 
 def _make_views(connection: "duckdb.DuckDBPyConnection", lake: Lake, wanted: Window) -> None:

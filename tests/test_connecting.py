@@ -320,15 +320,26 @@ def test_lakes_of_any_name(tmp_path: Path, name: str) -> None:
 
 def test_a_database_is_replaced_whole(lake: flowlake.Lake, tmp_path: Path) -> None:
     path = tmp_path / "lake.duckdb"
-    with duckdb.connect(str(path)) as connection:
-        connection.execute("CREATE TABLE mine AS SELECT 1 AS a")
+    write_database(lake, path)
+    count = rows(path, "SELECT count(*) FROM flows").item()
     with duckdb.connect(str(path), read_only=True) as reader:
         write_database(lake, path, since="2026-01-15")
-        assert reader.sql("FROM mine").fetchall() == [(1,)]
-    assert rows(path, "SELECT count(*) FROM flows").item() > 0
-    with pytest.raises(duckdb.Error):
-        rows(path, "FROM mine")
+        assert reader.sql("SELECT count(*) FROM flows").fetchall() == [(count,)]
+    assert 0 < rows(path, "SELECT count(*) FROM flows").item() < count
     assert [each.name for each in tmp_path.iterdir()] == ["lake.duckdb"]
+
+
+@pytest.mark.parametrize("mine", ["TABLE mine AS SELECT 1 AS a", "VIEW mine AS SELECT 1 AS a"])
+def test_a_database_of_ones_own_is_left_alone(
+    lake: flowlake.Lake, tmp_path: Path, mine: str
+) -> None:
+    path = tmp_path / "lake.duckdb"
+    write_database(lake, path)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"CREATE {mine}")
+    with pytest.raises(UsageError, match="holds mine, which `flowlake connect` did not write"):
+        write_database(lake, path)
+    assert rows(path, "FROM mine").rows() == [(1,)]
 
 
 def test_a_failure_leaves_what_was_there(

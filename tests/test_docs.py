@@ -24,6 +24,7 @@ import typer
 from flowlake.cli import app, main
 from flowlake.fields import FIELDS, LAKE_COLUMNS, SQL_TYPES, Field, LakeColumn
 from flowlake.protocols import ENCRYPTION_STATUS, TCP_FLAGS, TRAFFIC_PATHS
+from flowlake.queries import bind, load_query, query_names
 from flowlake.query_file import parse_query
 
 ROOT = Path(__file__).parent.parent
@@ -272,8 +273,24 @@ def test_each_command_has_a_section_with_all_its_options(command: str) -> None:
 
 def test_every_saved_query_is_mentioned() -> None:
     text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
-    for path in (ROOT / "queries").glob("*.sql"):
-        assert f"`{path.stem}`" in text
+    names = query_names()
+    for name in names:
+        assert f"`{name}`" in text
+    readme, changes = (page.read_text(encoding="utf-8") for page in (LINKED[0], LINKED[-1]))
+    assert f"There are {len(names)} questions" in readme
+    assert f"answers {len(names)} saved queries" in changes
+
+
+def test_athenas_queries_have_counterparts() -> None:
+    page = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (VpcFlowLogs.*?) \| (.*) \|$", page, re.MULTILINE)
+    assert len([name for names, _ in rows for name in names.split(", ")]) == 16
+    for _, counterparts in rows:
+        for counterpart in re.findall(r"`(.*?)`", counterparts):
+            name, *options = shlex.split(counterpart)
+            if name != "hunt":
+                given = [word for word in options if word != "-p"]
+                assert bind(load_query(name), dict(word.split("=", 1) for word in given))
 
 
 @pytest.mark.parametrize("page", LINKED, ids=ids)
