@@ -100,6 +100,8 @@ def test_an_empty_answer_names_the_fields_it_lacks(run: Run, lake: Path) -> None
         "No record of this window has tcp_flags, which tcp_flags_breakdown needs.\n"
     )
     assert run("query", "tcp_flags_breakdown", "--lake", lake).err == ""
+    egress = run("query", "top_talkers", *where, "-p", "count=egress")
+    assert egress.err == "No record of this window has flow_direction, which top_talkers needs.\n"
     nobody = run("query", "top_talkers", "--lake", lake, "--since", "2030-01-01")
     assert (nobody.code, nobody.err) == (0, "")
 

@@ -118,7 +118,7 @@ def query(
 ) -> None:
     """Answer a saved query over a window of the lake."""
     from flowlake.doors import collect
-    from flowlake.queries import literal_sql, load_query
+    from flowlake.queries import bind, literal_sql, load_query
 
     chosen = chosen_format(style)
     asked = load_query(name, own_queries)
@@ -139,7 +139,12 @@ def query(
         return
     answer = collect(relation)
     write(answer, chosen, output)
-    if answer.is_empty() and (missing := opened.absent(asked.needs, **wanted)):
+    if not answer.is_empty():
+        return
+    needs = list(asked.needs)
+    if bind(asked, parameters).get("count") == "egress" and "flow_direction" not in needs:
+        needs.append("flow_direction")
+    if missing := opened.absent(needs, **wanted):
         note(f"No record of this window has {', '.join(missing)}, which {name} needs.")
 
 
