@@ -130,15 +130,24 @@ def _for_new_processes() -> Iterator[None]:
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
     resource_tracker.ensure_running()  # its own start would lift the block
+    # Another thread may get the interrupt that is blocked in this one, and Python then tells it
+    # here: in the midst of a start the worker would be cut off and print a traceback.
+    held: list[int] = []
+    heard = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if heard else None
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         if before is None:
             del os.environ["POLARS_MAX_THREADS"]
         else:
             os.environ["POLARS_MAX_THREADS"] = before
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _end_with_parent() -> None:
