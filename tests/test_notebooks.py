@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def notebook(request: pytest.FixtureRequest) -> Any:
-    return nbformat.reads(request.param.read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+    return nbformat.reads(request.param.read_text(encoding="utf-8"), as_version=4)
 
 
 def test_it_is_stored_without_outputs(notebook: Any) -> None:
