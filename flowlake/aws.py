@@ -1,11 +1,21 @@
 """Who we are to AWS, and what its refusals mean: credentials that stay fresh, errors in words."""
 
+import functools
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowlake.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach S3 beyond the environment: a named profile, and who pays for requests."""
+
+    profile: str | None = None
+    request_payer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,31 @@ class Credentials:
             "token": frozen.token,
             "expires_at": datetime.now(UTC) + timedelta(minutes=5),
         }
+
+
+@functools.lru_cache(maxsize=8)
+def aws_settings(access: Access) -> AwsSettings:
+    """Ask botocore for region, endpoint and credentials, as the AWS CLI would.
+
+    Raises:
+        StorageError: when the profile does not exist or no credentials are found.
+    """
+    import botocore.configprovider
+    import botocore.exceptions
+    import botocore.session
+
+    session = botocore.session.Session(profile=access.profile)
+    try:
+        endpoint = botocore.configprovider.ConfiguredEndpointProvider(
+            session.full_config, session.get_scoped_config(), "s3"
+        ).provide()
+        region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
+        return AwsSettings(region, endpoint or None, Credentials(session))
+    except botocore.exceptions.BotoCoreError as error:
+        raise StorageError(
+            f"The AWS settings cannot be used: {error}; check --profile, AWS_PROFILE and the "
+            "files in ~/.aws."
+        ) from error
 
 
 _CAUSES: tuple[tuple[str, str], ...] = (

@@ -1,178 +1,23 @@
-"""A URL -> list it, read it, write it: folders and ``s3://`` buckets behind one small surface.
+"""An S3 bucket.
 
-Bulk work on S3 goes through obstore (measured seven times s3fs on small objects); botocore lists
-and reads the rare keys obstore cannot spell (``//``, ``..``, control characters); s3fs is DuckDB's
-and PyArrow's door to a remote lake. Credentials, profile, region and endpoint come from where
-botocore finds them: environment, shared config and credentials files, SSO, container or instance
-role.
+Bulk work goes through obstore (measured seven times s3fs on small objects); botocore lists and
+reads the rare keys obstore cannot spell (``//``, ``..``, control characters); s3fs is DuckDB's
+and PyArrow's door to a remote lake.
 """
 
-import contextlib
 import functools
-import os
-import re
-import stat
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import polars as pl
 
-from flowlake.aws import AwsSettings, Credentials, explain
-from flowlake.errors import StorageError, UsageError
+from flowlake.aws import Access, aws_settings, explain
+from flowlake.errors import StorageError
+from flowlake.storage.places import LISTING, Keep, is_remote
 
 if TYPE_CHECKING:
     import s3fs
-
-LISTING: dict[str, pl.DataType] = {
-    "url": pl.String(),
-    "size": pl.Int64(),
-    "etag": pl.String(),
-    "last_modified": pl.Datetime("us", "UTC"),
-}
-"""What a listing says of each object; ``etag`` is S3's, or mtime and size on a local disk."""
-
-Keep = Callable[[str], bool]
-"""Given a folder's URL (ending in ``/``), whether anything below it can be wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to reach S3 beyond the environment: a named profile, and who pays for requests."""
-
-    profile: str | None = None
-    request_payer: bool = False
-
-
-class Storage(Protocol):
-    """One folder tree or one bucket. All names are full URLs (or absolute paths)."""
-
-    def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
-        """Frames of ``LISTING`` for every object below ``prefix``, and the one it names."""
-
-    def get(self, url: str, etag: str | None = None) -> bytes:
-        """The object's bytes; with ``etag``, only if it is still the one that was listed."""
-
-    def put(self, url: str, body: Any) -> None:
-        """Write an object whole: a reader sees all of it or none."""
-
-    def delete(self, urls: Iterable[str]) -> None:
-        """Delete objects; those already gone are no error."""
-
-
-def canonical(url: str | os.PathLike[str]) -> str:
-    """The one spelling of a place: ``s3://bucket/prefix`` or an absolute, resolved path.
-
-    Raises:
-        UsageError: for a scheme that is neither ``s3://`` nor a local path.
-    """
-    text = os.fspath(url)
-    if text.startswith("s3://"):
-        if not text.split("/", 3)[2]:
-            raise UsageError(f"{text!r} names no bucket: write s3://BUCKET/PREFIX.")
-        return text.rstrip("/")
-    text = text.removeprefix("file://")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
-        raise UsageError(f"{text!r} is not a place FlowLake reads: use s3://… or a local path.")
-    return str(Path(text).expanduser().resolve())
-
-
-def is_remote(url: str) -> bool:
-    """Whether the place is a bucket (and not a folder of this machine)."""
-    return url.startswith("s3://")
-
-
-@functools.lru_cache(maxsize=64)
-def _open(bucket: str | None, access: Access) -> Storage:
-    return Folder() if bucket is None else Bucket(bucket, access)
-
-
-def open_storage(url: str, access: Access = Access()) -> Storage:
-    """The storage that holds ``url``: one per bucket and process, so connections are shared."""
-    return _open(url.split("/", 3)[2] if is_remote(url) else None, access)
-
-
-class Folder:
-    """The local disk."""
-
-    def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
-        """Walk the folder; symbolic links to files are followed, to folders are not."""
-        try:
-            if Path(prefix).is_file():
-                yield self._frame([prefix])
-                return
-            if not Path(prefix).is_dir():
-                raise StorageError(f"There is no folder or file at {prefix}.")
-            for folder, folders, files in os.walk(prefix, onerror=_unless_gone):
-                folders[:] = [
-                    name for name in sorted(folders) if keep is None or keep(f"{folder}/{name}/")
-                ]
-                if files:
-                    yield self._frame([os.path.join(folder, name) for name in sorted(files)])  # noqa: PTH118
-        except OSError as error:
-            raise StorageError(f"Cannot list {error.filename}: {error.strerror}.") from error
-
-    @staticmethod
-    def _frame(paths: Iterable[str]) -> pl.DataFrame:
-        rows = []
-        for path in paths:
-            try:
-                path.encode()
-            except UnicodeEncodeError as error:
-                raise StorageError(f"The file name {path!a} is not UTF-8: rename it.") from error
-            with contextlib.suppress(FileNotFoundError):
-                found = Path(path).stat()
-                if stat.S_ISREG(found.st_mode):  # a pipe would never end
-                    modified = datetime.fromtimestamp(found.st_mtime, UTC)
-                    rows.append((path, found.st_size, _local_etag(found), modified))
-        return pl.DataFrame(rows, schema=LISTING, orient="row")
-
-    def get(self, url: str, etag: str | None = None) -> bytes:
-        """Read the file; it must be what was listed before and after the read."""
-        try:
-            with Path(url).open("rb") as file:
-                body = file.read()
-                now = _local_etag(os.fstat(file.fileno()))
-        except OSError as error:
-            raise StorageError(f"Cannot read {url}: {error.strerror}.") from error
-        if etag is not None and now != etag:
-            raise StorageError(f"{url} changed while it was being read: run again.")
-        return body
-
-    def put(self, url: str, body: Any) -> None:
-        """Write beside and rename, so that a half-written file never has the name."""
-        target = Path(url)
-        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
-                file.write(body)
-            beside.replace(target)
-        except OSError as error:
-            raise StorageError(f"Cannot write {url}: {error.strerror}.") from error
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
-
-    def delete(self, urls: Iterable[str]) -> None:
-        """Unlink the files."""
-        for url in urls:
-            try:
-                Path(url).unlink(missing_ok=True)
-            except OSError as error:
-                raise StorageError(f"Cannot delete {url}: {error.strerror}.") from error
-
-
-def _unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
-def _local_etag(found: os.stat_result) -> str:
-    return f"{found.st_mtime_ns:x}-{found.st_size:x}"
 
 
 def _objects(listed: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -372,31 +217,6 @@ def _odd_path() -> tuple[type[Exception], ...]:
     import obstore
 
     return obstore.exceptions.InvalidPathError, ValueError
-
-
-@functools.lru_cache(maxsize=8)
-def aws_settings(access: Access) -> AwsSettings:
-    """Ask botocore for region, endpoint and credentials, as the AWS CLI would.
-
-    Raises:
-        StorageError: when the profile does not exist or no credentials are found.
-    """
-    import botocore.configprovider
-    import botocore.exceptions
-    import botocore.session
-
-    session = botocore.session.Session(profile=access.profile)
-    try:
-        endpoint = botocore.configprovider.ConfiguredEndpointProvider(
-            session.full_config, session.get_scoped_config(), "s3"
-        ).provide()
-        region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
-        return AwsSettings(region, endpoint or None, Credentials(session))
-    except botocore.exceptions.BotoCoreError as error:
-        raise StorageError(
-            f"The AWS settings cannot be used: {error}; check --profile, AWS_PROFILE and the "
-            "files in ~/.aws."
-        ) from error
 
 
 def delta_options(url: str, access: Access) -> dict[str, str]:

@@ -1,0 +1,95 @@
+"""The local disk."""
+
+import contextlib
+import os
+import stat
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flowlake.errors import StorageError
+from flowlake.storage.places import LISTING, Keep
+
+
+class Folder:
+    """The local disk."""
+
+    def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
+        """Walk the folder; symbolic links to files are followed, to folders are not."""
+        try:
+            if Path(prefix).is_file():
+                yield self._frame([prefix])
+                return
+            if not Path(prefix).is_dir():
+                raise StorageError(f"There is no folder or file at {prefix}.")
+            for folder, folders, files in os.walk(prefix, onerror=_unless_gone):
+                folders[:] = [
+                    name for name in sorted(folders) if keep is None or keep(f"{folder}/{name}/")
+                ]
+                if files:
+                    yield self._frame([os.path.join(folder, name) for name in sorted(files)])  # noqa: PTH118
+        except OSError as error:
+            raise StorageError(f"Cannot list {error.filename}: {error.strerror}.") from error
+
+    @staticmethod
+    def _frame(paths: Iterable[str]) -> pl.DataFrame:
+        rows = []
+        for path in paths:
+            try:
+                path.encode()
+            except UnicodeEncodeError as error:
+                raise StorageError(f"The file name {path!a} is not UTF-8: rename it.") from error
+            with contextlib.suppress(FileNotFoundError):
+                found = Path(path).stat()
+                if stat.S_ISREG(found.st_mode):  # a pipe would never end
+                    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+                    rows.append((path, found.st_size, _local_etag(found), modified))
+        return pl.DataFrame(rows, schema=LISTING, orient="row")
+
+    def get(self, url: str, etag: str | None = None) -> bytes:
+        """Read the file; it must be what was listed before and after the read."""
+        try:
+            with Path(url).open("rb") as file:
+                body = file.read()
+                now = _local_etag(os.fstat(file.fileno()))
+        except OSError as error:
+            raise StorageError(f"Cannot read {url}: {error.strerror}.") from error
+        if etag is not None and now != etag:
+            raise StorageError(f"{url} changed while it was being read: run again.")
+        return body
+
+    def put(self, url: str, body: Any) -> None:
+        """Write beside and rename, so that a half-written file never has the name."""
+        target = Path(url)
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("wb") as file:
+                file.write(body)
+            beside.replace(target)
+        except OSError as error:
+            raise StorageError(f"Cannot write {url}: {error.strerror}.") from error
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+    def delete(self, urls: Iterable[str]) -> None:
+        """Unlink the files."""
+        for url in urls:
+            try:
+                Path(url).unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"Cannot delete {url}: {error.strerror}.") from error
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _local_etag(found: os.stat_result) -> str:
+    return f"{found.st_mtime_ns:x}-{found.st_size:x}"
