@@ -46,6 +46,7 @@ OBJECTS = pa.schema(
         ("flow_log_id", pa.string()),
         ("slot", TIME),
         ("state", pa.string()),
+        ("shape", pa.string()),
         ("fields", pa.string()),
         ("lines", pa.int64()),
         ("rows", pa.int64()),
@@ -59,8 +60,9 @@ OBJECTS = pa.schema(
         ("converted_at", TIME),
     ]
 )
-"""The ledger: a row for each version of each raw object. ``state`` is ``converted`` or
-``unreadable``; ``replaces`` names the row of the object's earlier version, which is thereby dead.
+"""The ledger: a row for each version of each raw object. ``state`` is ``converted``,
+``unreadable``, or ``skipped`` for what is no flow log; ``shape`` how it holds its records, or what
+it is instead. ``replaces`` names the row of the object's earlier version, which is thereby dead.
 ``fields`` is the header; ``lines`` = ``rows`` + ``rejected``; ``misdated`` counts rows whose start
 lay too far from the key's date; ``first_date`` and ``last_date`` are the partitions it fed."""
 
@@ -195,10 +197,15 @@ class Tables:
             self._ledger, self._ledger_files = self._ledger.clear(), set()
         if fresh := sorted(files - self._ledger_files):
             with _explained(self.url):
-                read = pl.read_parquet(
-                    fresh, storage_options=self._options(), hive_partitioning=False
-                )
-            self._ledger = pl.concat([self._ledger, read.select(self._ledger.columns)])
+                read = pl.scan_parquet(
+                    fresh,
+                    schema=self._ledger.schema,
+                    storage_options=self._options(),
+                    hive_partitioning=False,
+                    missing_columns="insert",
+                    extra_columns="ignore",
+                ).collect()
+            self._ledger = pl.concat([self._ledger, read])
             self._ledger_files = files
         return self._ledger
 
@@ -231,14 +238,21 @@ class Tables:
         return n
 
     def add_columns(self, head: Head, columns: set[str]) -> bool:
-        """Add the columns ``flows`` lacks; True if there were any: load the head again."""
-        missing = sorted(columns - {column.name for column in head.flows.schema().fields})
-        if missing:
-            types = [(name, arrow_type(column_type(name))) for name in missing]
-            added = deltalake.Schema.from_arrow(pa.schema(types))
-            with _explained(self.url):
-                head.flows.alter.add_columns(added.fields)
-        return bool(missing)
+        """Add the columns the tables lack; True if there were any: load the head again.
+
+        ``flows`` may lack fields it did not know, the others what older versions did not write.
+        """
+        new = [pa.field(name, arrow_type(column_type(name))) for name in sorted(columns)]
+        wanted = ((head.flows, new), (head.objects, OBJECTS), (head.rejects, REJECTED))
+        grown = False
+        for table, schema in wanted:
+            known = {column.name for column in table.schema().fields}
+            if missing := [column for column in schema if column.name not in known]:
+                added = deltalake.Schema.from_arrow(pa.schema(missing))
+                with _explained(self.url):
+                    table.alter.add_columns(added.fields)
+                grown = True
+        return grown
 
     def _repair(self, head: Head) -> None:
         files = self._named_by(head.flows, head.n)

@@ -22,7 +22,7 @@ from flowlake.committing import Change, Head, Tables
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.planning import list_objects, new_objects, raw_objects
-from flowlake.reading import RawObject
+from flowlake.reading import Format, RawObject, parse_format
 from flowlake.storage import Access, canonical
 from flowlake.tasks import Task, TaskResult
 from flowlake.window import window
@@ -67,6 +67,8 @@ class Report:
     """Objects left out: their file name and size are those of another, at another place."""
     known_unreadable: int = 0
     """Listed objects an earlier conversion found unreadable; they have not changed since."""
+    known_skipped: int = 0
+    """Listed objects an earlier conversion found to be no flow logs; nor have they changed."""
     new: int = 0
     new_bytes: int = 0
     replaced: int = 0
@@ -84,7 +86,9 @@ class Report:
     failures: list[tuple[str, str]] = field(default_factory=list)
     """Objects that could not be fetched, with the reason; the next run tries them again."""
     unreadables: list[tuple[str, str]] = field(default_factory=list)
-    """Objects that are not readable flow logs, with the reason, as in ``rejects``."""
+    """Flow logs that cannot be read, with the reason, as in ``rejects``."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """Objects that are no flow logs, with what they are."""
 
 
 def convert(
@@ -94,6 +98,8 @@ def convert(
     until: datetime | str | None = None,
     account: str | Sequence[str] | None = None,
     region: str | Sequence[str] | None = None,
+    fields: str | Sequence[str] | None = None,
+    retry: bool = False,
     workers: int | None = None,
     partition_by: Sequence[str] | None = None,
     executor: Executor | None = None,
@@ -112,6 +118,9 @@ def convert(
         until: … and is before this. Times as ``window.parse_time`` reads them, UTC.
         account: only objects named for this account or these.
         region: only objects named for this region or these.
+        fields: the format of objects without a header, or several: field names in order, or a flow
+            log's ``LogFormat``. AWS's default formats are known.
+        retry: read unreadable and skipped objects again.
         workers: processes; by default one a core, or threads where there is little to do. 1
             converts in this process. A script with more must guard its main code with
             ``__name__``.
@@ -132,6 +141,8 @@ def convert(
         LakeError: when the lake contradicts itself.
     """
     started = time.monotonic()
+    given = (fields,) if isinstance(fields, str) else fields or ()
+    formats = tuple(parse_format(each) for each in given)
     wanted = window(since, until, account, region)
     tables = Tables(canonical(lake), access)
     listing = list_objects(sources, wanted, access, apart_from=tables.url)
@@ -141,7 +152,7 @@ def convert(
         tables.create(_partitions(partition_by) if partition_by else _fitting(listing))
     elif partition_by is not None:
         _same_partitions(tables, partition_by)
-    run = _Run(tables, listing, progress, commit_seconds)
+    run = _Run(tables, listing, progress, commit_seconds, formats, retry=retry)
     run.to_the_end(workers, executor)
     run.report.seconds = time.monotonic() - started
     return run.report
@@ -195,6 +206,9 @@ class _Run:
         listing: pl.DataFrame,
         progress: Callable[[Progress], None] | None,
         commit_seconds: float,
+        formats: tuple[Format, ...],
+        *,
+        retry: bool,
     ) -> None:
         self.tables = tables
         self.report = Report(listed=listing.height, listed_bytes=int(listing["size"].sum()))
@@ -202,6 +216,8 @@ class _Run:
         self._tell = progress or (lambda _: None)
         self._progress = Progress()
         self._commit_seconds = commit_seconds
+        self._formats = formats
+        self._retry = retry
         self._waiting: list[TaskResult] = []
         self._lost = 0
 
@@ -212,7 +228,8 @@ class _Run:
         while True:
             head = self.tables.head()
             live = head.live
-            new = new_objects(self._listing, live).filter(~pl.col("url").is_in(failed))
+            new = new_objects(self._listing, live, retry=self._retry)
+            new = new.filter(~pl.col("url").is_in(failed))
             if first:
                 self._look_back(live, new)
                 self.report.new = self._progress.objects = new.height
@@ -226,13 +243,15 @@ class _Run:
             failed.update(url for url, _ in self.report.failures)
             if not self._lost:
                 return
+            self._retry = False  # who overtook this run has read them again
             logger.info("%d objects were overtaken by another converter", self._lost)
 
     def _look_back(self, live: pl.DataFrame, new: pl.DataFrame) -> None:
         here = self._listing.join(live, on="url", how="anti")
         self.report.copies = here.join(new, on="url", how="anti").height
-        old = live.filter(pl.col("state") == "unreadable").join(self._listing, on="url", how="semi")
-        self.report.known_unreadable = old.join(new, on="url", how="anti").height
+        old = live.join(self._listing, on="url", how="semi").join(new, on="url", how="anti")
+        self.report.known_unreadable = old.filter(pl.col("state") == "unreadable").height
+        self.report.known_skipped = old.filter(pl.col("state") == "skipped").height
 
     def _convert(
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
@@ -247,6 +266,7 @@ class _Run:
             self.tables.access,
             schema.to_json(),
             tuple(head.flows.metadata().partition_columns),
+            self._formats,
         )
         committed_at = time.monotonic()
         tasks = [template.of(objects) for objects in _tasks(new, count)]
@@ -276,7 +296,7 @@ class _Run:
         """Commit the finished tasks that are still new on a head loaded now."""
         while self._waiting:
             head = self.tables.head()
-            landed, good, lost = _parted(self._waiting, head)
+            landed, good, lost = _parted(self._waiting, head, retry=self._retry)
             self._waiting = good
             for result in landed:
                 self._count(result)
@@ -312,6 +332,7 @@ class _Run:
         self.report.replaced += result.replaced
         self.report.unreadable += len(result.unreadables)
         self.report.unreadables += result.unreadables
+        self.report.skipped += result.skipped
         self.report.files += len(result.flows)
         self.report.file_bytes += sum(file.size for file in result.flows)
         self._progress.committed += result.objects
@@ -326,7 +347,7 @@ class _Run:
 
 
 def _parted(
-    results: Sequence[TaskResult], head: Head
+    results: Sequence[TaskResult], head: Head, *, retry: bool
 ) -> tuple[list[TaskResult], list[TaskResult], list[TaskResult]]:
     """Part results into the landed, the good and the lost.
 
@@ -338,7 +359,7 @@ def _parted(
         for task, result in enumerate(results)
     )
     here = done.join(head.ledger, on=["object_id", "converted_at"], how="semi")["task"].to_list()
-    again = new_objects(done.drop("replaces"), head.live).select("url", now="replaces")
+    again = new_objects(done.drop("replaces"), head.live, retry=retry).select("url", now="replaces")
     planned = done.join(again, on="url", how="left").select(
         "task",
         stale=pl.col("replaces").ne_missing(pl.col("now"))

@@ -6,6 +6,7 @@
     ├── UsageError          a wrong option, time, URL, query name or parameter   exit 2
     ├── StorageError        a bucket or folder could not be listed, read, written exit 1
     ├── ObjectUnreadable    one raw object is not a readable flow log             exit 1
+    │   └── NotAFlowLog     it is something else altogether
     └── LakeError           no lake there, or a lake that contradicts itself      exit 1
         └── CommitConflict  another process committed to the lake first
 
@@ -34,6 +35,10 @@ class StorageError(FlowLakeError):
 
 class ObjectUnreadable(FlowLakeError):
     """A raw object as a whole is not a readable flow log; its reason goes to ``rejects``."""
+
+
+class NotAFlowLog(ObjectUnreadable):
+    """A raw object is something else: the message is what it is, such as ``CloudTrail log``."""
 
 
 class LakeError(FlowLakeError):

@@ -27,6 +27,7 @@ def plan(
     until: datetime | str | None = None,
     account: str | Sequence[str] | None = None,
     region: str | Sequence[str] | None = None,
+    retry: bool = False,
     access: Access = Access(),
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """List the sources and find what a conversion would do, without doing it.
@@ -42,7 +43,7 @@ def plan(
     listing = list_objects(sources, wanted, access, apart_from=tables.url)
     if not tables.exist():
         return listing, listing.with_columns(replaces=pl.lit(None, pl.Int64))
-    return listing, new_objects(listing, tables.view().live)
+    return listing, new_objects(listing, tables.view().live, retry=retry)
 
 
 def list_objects(
@@ -113,18 +114,20 @@ def _named(listing: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def new_objects(listing: pl.DataFrame, live: pl.DataFrame) -> pl.DataFrame:
+def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = False) -> pl.DataFrame:
     """The listed objects the ledger does not have, ordered for conversion.
 
-    Adds ``replaces``: the ledger's row for the same URL with another ETag, null for a new object.
+    With ``retry`` also those that it has as unreadable or skipped. Adds ``replaces``: the ledger's
+    row for the same URL, with another ETag or to be read again; null for a new object.
     Copies are left out: an object of AWS's naming whose file name and size the ledger, or an
     object before it in the listing, has at another URL.
     """
-    known = live.select("url", replaces="object_id", known="etag")
+    again = pl.col("state") != "converted" if retry else pl.lit(False)
+    known = live.select("url", again=again, replaces="object_id", known="etag")
     found = (
         listing.join(known, on="url", how="left", maintain_order="left")
-        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")))
-        .drop("known")
+        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")) | pl.col("again"))
+        .drop("known", "again")
         .with_columns(name=_name())
     )
     changed = found.filter(pl.col("replaces").is_not_null())

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -253,6 +254,15 @@ def some(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def kinds(skipped: Sequence[tuple[str, str]]) -> str:
+    """What the skipped objects are, the most frequent first: ``12 CloudTrail log, 1 zip archive``.
+
+    Args:
+        skipped: each object's URL, and what it is.
+    """
+    return ", ".join(f"{n:,} {kind}" for kind, n in Counter(k for _, k in skipped).most_common())
+
+
 def report_text(report: "Report", lake: str) -> str:
     """What a conversion did, in sentences."""
     if not report.listed:
@@ -272,6 +282,11 @@ def report_text(report: "Report", lake: str) -> str:
             f"{some(report.copies, 'object')} left out: by AWS's file name and the size, copies of "
             "others."
         )
+    if report.known_skipped:
+        lines.append(
+            f"{some(report.known_skipped, 'object')} skipped before, as no flow logs: "
+            f"`flowlake status --lake {lake}` says what they are."
+        )
     if report.known_unreadable:
         lines.append(
             f"{some(report.known_unreadable, 'object')} could not be read before and did not "
@@ -283,6 +298,8 @@ def report_text(report: "Report", lake: str) -> str:
         lines.append(f"{some(report.replaced, 'changed object')}: the old rows were replaced.")
     if report.elsewhere:
         lines.append(f"{some(report.elsewhere, 'object')} converted by another process meanwhile.")
+    if report.skipped:
+        lines.append(f"{some(len(report.skipped), 'object')} skipped: {kinds(report.skipped)}.")
     why = "SELECT reason, count(*) FROM rejects GROUP BY ALL"
     hint = f': `flowlake sql "{why}" --lake {lake}` says why.' if report.rejected else "."
     lines.append(f"{some(report.rejected, 'line')} rejected{hint}")

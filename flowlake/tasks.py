@@ -15,9 +15,9 @@ import polars as pl
 import pyarrow as pa
 
 from flowlake.committing import OBJECTS, REJECTED
-from flowlake.errors import ObjectUnreadable, StorageError
+from flowlake.errors import NotAFlowLog, ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
-from flowlake.reading import REJECTS, Batch, RawObject, read_object
+from flowlake.reading import REJECTS, Batch, Format, RawObject, read_object
 from flowlake.storage import Access, is_remote, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
@@ -42,6 +42,8 @@ class Task:
     schema: str
     """The flows table's stored schema, as Delta's JSON."""
     partition_by: tuple[str, ...]
+    formats: tuple[Format, ...] = ()
+    """What records without a header may be, besides AWS's default formats."""
 
     def of(self, objects: Sequence[RawObject]) -> "Task":
         """The same task for other objects."""
@@ -58,6 +60,7 @@ class TaskResult:
     columns: set[str] = field(default_factory=set)
     failures: list[tuple[str, str]] = field(default_factory=list)
     unreadables: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     bytes: int = 0
     rows: int = 0
     rejected: int = 0
@@ -74,6 +77,7 @@ class TaskResult:
 class _Count:
     """What the ledger says of one object, as it is read."""
 
+    shape: str | None = None
     lines: int = 0
     rows: int = 0
     nodata: int = 0
@@ -85,11 +89,13 @@ class _Count:
 
     def add(self, batch: Batch) -> None:
         flows = batch.flows
+        self.shape = batch.shape
         self.lines += batch.lines
         self.rows += flows.height
         self.rejected += batch.rejects.height
         self.misdated += batch.misdated
-        self.fields[" ".join(batch.fields)] = None
+        if batch.fields:
+            self.fields[" ".join(batch.fields)] = None
         self.dates.update(flows["date"].unique())
         if "log_status" in flows.columns:
             status = flows["log_status"]
@@ -126,6 +132,9 @@ class _Conversion:
                 continue
             try:
                 count = self._read(raw, body)
+            except NotAFlowLog as error:
+                self._result.skipped.append((raw.url, str(error)))
+                self._enter(raw, "skipped", _Count(shape=str(error)))
             except ObjectUnreadable as error:
                 self._unreadable(raw, str(error))
             else:
@@ -137,7 +146,7 @@ class _Conversion:
 
     def _read(self, raw: RawObject, body: bytes) -> _Count:
         count = _Count()
-        for batch in read_object(raw, body):
+        for batch in read_object(raw, body, self._task.formats):
             count.add(batch)
             if batch.flows.height:
                 self._frames.append(batch.flows)
@@ -149,7 +158,7 @@ class _Conversion:
         return count
 
     def _unreadable(self, raw: RawObject, reason: str) -> None:
-        """Enter an object that is no flow log: one reject stands for all of it."""
+        """Enter a flow log that cannot be read: one reject stands for all of it."""
         self._reject(raw, pl.DataFrame([(None, reason, None)], schema=REJECTS, orient="row"))
         self._result.unreadables.append((raw.url, reason))
         self._enter(raw, "unreadable", _Count())

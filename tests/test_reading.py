@@ -181,11 +181,16 @@ TOKENS = [
 ]
 
 
+def half_known(names: list[str]) -> bool:
+    """A first line with fewer known fields is a header only if the lines below it are as wide."""
+    return 2 * sum(name in BY_NAME for name in names) >= len(names)
+
+
 @st.composite
 def objects(draw: st.DrawFn) -> tuple[bytes, int]:
     """An object's text, maybe without a header, and the length of its longest line."""
     headed = draw(st.booleans())
-    names = draw(formats()) if headed else list(DEFAULT_FORMAT)
+    names = draw(formats().filter(half_known)) if headed else list(DEFAULT_FORMAT)
     lines = [b" ".join(name.encode() for name in names)] if headed else []
     if not headed:
         lines.append(b"2 123456789012 eni-0 - - - - - - - 1418530010 1418530070 - NODATA")
@@ -369,10 +374,11 @@ def test_the_oracle_agrees_on_the_example(name: str) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (GOOD, "first line has 4 fields"),
-        (b"\n\n<html><body>403 Forbidden</body></html>\n", "first line has 2 fields"),
-        (b"\x1f", "first line has 1 fields"),
-        (b"\0" * 100, "no header line"),
+        (GOOD, "records of 4 fields without a header"),
+        (b"\n\n<html><body>403 Forbidden</body></html>\n", "HTML"),
+        (b"\x1f", "binary data"),
+        (b"\0" * 100, "binary data"),
+        (b"start at the beginning\nand go on to the end of it\n", "text that is no flow log"),
         (b"bytes start bytes\n1 2 3\n", "names a field twice"),
         (b"start start-time end\n", None),
     ],

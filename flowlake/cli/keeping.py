@@ -7,6 +7,7 @@ import typer
 
 from flowlake.cli.options import (
     AccountOption,
+    FieldsOption,
     FormatOption,
     LakeOption,
     PayerOption,
@@ -47,6 +48,10 @@ def convert(
             metavar="COLUMNS", help="For a new lake: date, date,region or date,region,account_id."
         ),
     ] = None,
+    fields: FieldsOption = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Read unreadable and skipped objects again.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a line is rejected.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what there is and what is new.")
@@ -71,6 +76,7 @@ def convert(
         "until": until,
         "account": account,
         "region": region,
+        "retry": retry,
         "access": access(profile, request_payer),
     }
     if dry_run:
@@ -80,6 +86,7 @@ def convert(
     with ProgressBar() as tell:
         report = converting.convert(
             *sources,
+            fields=fields,
             workers=workers,
             partition_by=None if partition_by is None else partition_by.split(","),
             progress=tell,
@@ -214,7 +221,8 @@ def _show_report(report: "Report", lake: str, style: "Format") -> None:
         note(f"could not read {url}: {reason}")
     if style != "table":
         facts = asdict(report)
-        facts["failures"], facts["unreadables"] = len(report.failures), len(report.unreadables)
+        for name in ("failures", "unreadables", "skipped"):
+            facts[name] = len(facts[name])
         write(pl.DataFrame([facts]), style)
         return
     say(report_text(report, lake))

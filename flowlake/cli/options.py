@@ -34,6 +34,14 @@ ProfileOption = Annotated[str | None, typer.Option(metavar="NAME", help="AWS pro
 PayerOption = Annotated[
     bool, typer.Option("--request-payer", help="Pay for requests to requester-pays buckets.")
 ]
+FieldsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fields",
+        metavar="FORMAT",
+        help="Fields of records without a header, in order, or a LogFormat; may be repeated.",
+    ),
+]
 FormatOption = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="How to write the answer.")
 ]

@@ -1,25 +1,35 @@
 """One raw object -> canonical frames and rejects.
 
-``compression`` makes lines of bytes, ``text`` makes typed columns of lines, with ``careful`` for
-the lines it does not trust, and ``read_object`` adds what only the object's name knows. A new
-input shape is a new module beside ``text``.
+``compression`` makes content of bytes; its first bytes say what shape it has: ``text``,
+``messages`` (JSON) or ``parquet``, each a module that makes typed columns and rejects.
+``detecting`` finds the format of text, ``careful`` reads the lines that ``text`` does not trust,
+``foreign`` names what is no flow log, and ``read_object`` adds what only the object's name knows.
+A new input shape is a new module beside them.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import polars as pl
 
+from flowlake.errors import NotAFlowLog, ObjectUnreadable
 from flowlake.layout import UNKNOWN
-from flowlake.reading.compression import line_chunks
-from flowlake.reading.formats import REJECTS, Batch
+from flowlake.reading.compression import GZIP_MAGIC, inflated, whole_lines
+from flowlake.reading.detecting import STAMP
+from flowlake.reading.formats import REJECTS, Batch, Format, parse_format
+from flowlake.reading.messages import JSON, read_messages
+from flowlake.reading.parquet import MAGIC, read_parquet
 from flowlake.reading.text import read_text
 
-__all__ = ["REJECTS", "Batch", "RawObject", "read_object"]
+__all__ = ["REJECTS", "Batch", "Format", "RawObject", "parse_format", "read_object"]
 
 FARTHEST = timedelta(days=7)
 """A start farther than this from the key's date does not choose the partition."""
+
+HEAD = 1 << 16
+"""Bytes that tell what an object is when it is no flow log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +49,48 @@ class RawObject:
     replaces: int | None = None
 
 
-def read_object(raw: RawObject, body: bytes) -> Iterator[Batch]:
+def read_object(raw: RawObject, body: bytes, formats: Sequence[Format] = ()) -> Iterator[Batch]:
     """Read an object's bytes into batches whose flows have every column a lake needs of them.
 
     ``account_id`` and ``region`` come from the record, else from the object's name, else are
     ``unknown``; ``date`` is the UTC date of ``start``, else of ``end``, else of the name; a date
     more than seven days from the name's is the name's, and the row counts as misdated.
 
+    Args:
+        raw: what is known of the object.
+        body: its bytes.
+        formats: what records without a header may be, besides AWS's default formats.
+
     Raises:
+        NotAFlowLog: when the object is something else, and not named as a flow log.
         ObjectUnreadable: when the object as a whole is not a readable flow log.
     """
-    for batch in read_text(line_chunks(body)):
-        date, misdated = _dates(batch.flows, raw)
-        yield replace(batch, flows=_canonical(batch.flows, raw, date), misdated=misdated)
+    try:
+        for batch in _read(body, formats):
+            date, misdated = _dates(batch.flows, raw)
+            yield replace(batch, flows=_canonical(batch.flows, raw, date), misdated=misdated)
+    except NotAFlowLog as error:
+        if raw.flow_log_id is None:
+            raise
+        raise ObjectUnreadable(f"it is named as a flow log, and holds: {error}") from error
+
+
+def _read(body: bytes, formats: Sequence[Format]) -> Iterator[Batch]:
+    """Read an object by what it holds, whatever its name says."""
+    pieces, longest = inflated(body)
+    head = next(pieces, b"")
+    pieces = itertools.chain([head], pieces)
+    if head.startswith(MAGIC):
+        return read_parquet(b"".join(pieces) if body[:2] == GZIP_MAGIC else body)
+    if JSON.match(head):
+        return read_messages(pieces, head[:HEAD], formats)
+    chunks = whole_lines(pieces, longest)
+    if STAMP.match(head.lstrip()):
+        return (
+            replace(batch, shape="export")
+            for batch in read_text((STAMP.sub(b"", chunk) for chunk in chunks), formats)
+        )
+    return read_text(chunks, formats)
 
 
 def _dates(flows: pl.DataFrame, raw: RawObject) -> tuple[pl.Series, int]:

@@ -5,27 +5,12 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from flowlake.fields import LAST_TIME, Field
-from flowlake.layout import PARTITION_VALUE
-from flowlake.reading.formats import (
-    HEADER_LINE,
-    PARTITION_FIELDS,
-    REJECTS,
-    Batch,
-    bounds,
-    header,
-    names_twice,
-    parse,
-    types,
-)
-
-LONGEST_REJECT = 8192
-"""Characters of a rejected line's text that are kept."""
+from flowlake.fields import Field
+from flowlake.reading.formats import HEADER_LINE, REJECTS, Batch, header, names_twice, parse, types
+from flowlake.reading.values import LONGEST_REJECT, typed
 
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """Control characters that are no white space."""
-
-WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 def read_carefully(
@@ -133,43 +118,8 @@ def _parse_values(
     reasons: dict[int, str] = {}
     columns: list[pl.Series] = []
     for field in fields:
-        column = texts[field.column]
-        if field.type == "text":
-            wrong = _wrong_folders(column, field)
-        else:
-            column, wrong = _numbers(column, field)
-            column = column.cast(pl.Datetime("us", "UTC") if field.type == "time" else column.dtype)
+        column, wrong = typed(texts[field.column], field)
         columns.append(column)
         reasons = wrong | reasons
     keep = pl.Series([row not in reasons for row in range(len(lines))], dtype=pl.Boolean)
     return pl.DataFrame(columns).filter(keep), reasons
-
-
-def _wrong_folders(column: pl.Series, field: Field) -> dict[int, str]:
-    if field.name not in PARTITION_FIELDS:
-        return {}
-    return {
-        row: f"{field.name} {value[:80]!r} is no {field.name}"
-        for row, value in enumerate(column.cast(pl.String))
-        if value is not None and PARTITION_VALUE.fullmatch(value) is None
-    }
-
-
-def _numbers(texts: pl.Series, field: Field) -> tuple[pl.Series, dict[int, str]]:
-    """A column's numbers, times as microseconds; null where the text is wrong, and why it is."""
-    numbers = texts.cast(pl.Int64, strict=False)
-    least, most = bounds(field)
-    fits = numbers.is_between(least, most)
-    if field.type == "time":
-        millis = numbers.is_between(LAST_TIME + 1, LAST_TIME * 1000 + 999)
-        fits |= millis
-        thousandths = millis.fill_null(False)
-        numbers = (numbers * 1_000).zip_with(thousandths, numbers * 1_000_000)
-    wrong = texts.is_not_null() & ~fits.fill_null(False)
-    reasons = {}
-    for row in wrong.arg_true():
-        is_number = WHOLE_NUMBER.fullmatch(texts[row])
-        trouble = "is out of range" if is_number else "is not a whole number"
-        reasons[row] = f"{field.name} {texts[row][:80]!r} {trouble}"
-    good = numbers.set(wrong, None)
-    return good.cast(types([field])[field.column]), reasons

@@ -1,5 +1,6 @@
-"""Bytes as delivered -> chunks of whole text lines, in bounded memory."""
+"""Bytes as delivered -> the content in pieces, or chunks of whole text lines, in bounded memory."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from isal import igzip_lib
@@ -12,14 +13,21 @@ CHUNK = 64 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def line_chunks(body: bytes, chunk: int = CHUNK) -> Iterator[bytes]:
-    """Yield the object's text in pieces that end at a line's end.
+NESTED_LEVELS = 2
+NESTED_MOST = 512 << 20
+"""Bytes of gzip inside gzip that are held to be inflated once more."""
 
-    A gzip body may have several members. A body that is longer than a chunk is first read through
-    to its end, so that a damaged object is refused before its first line is handed out.
+
+def inflated(body: bytes, chunk: int = CHUNK) -> tuple[Iterator[bytes], int]:
+    """The object's content in pieces of about a chunk, and its longest line's length.
+
+    A gzip body may have several members, and may hold gzip again, as Firehose delivers what a
+    subscription has compressed. A body that is longer than a chunk is first read through to its
+    end, so that a damaged object is refused before any of it is handed out. Only then is the
+    length of a line that crosses pieces measured: else it is 0, and no line is longer than a chunk.
 
     Raises:
-        ObjectUnreadable: for gzip that is truncated or corrupt, and for a line without end.
+        ObjectUnreadable: for gzip that is truncated or corrupt.
     """
     pieces = _pieces(body, chunk)
     head, size = [], 0
@@ -28,11 +36,27 @@ def line_chunks(body: bytes, chunk: int = CHUNK) -> Iterator[bytes]:
         size += len(piece)
         if size > chunk:
             head.clear()
-            _refuse_endless_line(_pieces(body, chunk), chunk)
-            pieces = _pieces(body, chunk)
-            break
-    else:
-        pieces = iter(head)
+            return _pieces(body, chunk), _longest_line(_pieces(body, chunk))
+    return iter(head), 0
+
+
+def line_chunks(body: bytes, chunk: int = CHUNK) -> Iterator[bytes]:
+    """Yield the object's text in pieces that end at a line's end.
+
+    Raises:
+        ObjectUnreadable: for gzip that is truncated or corrupt, and for a line without end.
+    """
+    return whole_lines(*inflated(body, chunk), chunk)
+
+
+def whole_lines(pieces: Iterable[bytes], longest: int, chunk: int = CHUNK) -> Iterator[bytes]:
+    """Cut pieces anew, at the ends of lines.
+
+    Raises:
+        ObjectUnreadable: at once, when the longest line is longer than a chunk.
+    """
+    if longest > chunk:
+        raise ObjectUnreadable(f"not a flow log: a line of more than {chunk:,} bytes")
     return _whole_lines(pieces, chunk)
 
 
@@ -54,22 +78,33 @@ def _whole_lines(pieces: Iterable[bytes], chunk: int) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _refuse_endless_line(pieces: Iterable[bytes], longest: int) -> None:
-    """Read to the end, which proves the gzip, and find the lines too long for a chunk."""
-    length = 0
+def _longest_line(pieces: Iterable[bytes]) -> int:
+    """Read to the end, which proves the gzip; a line inside one piece is not worth measuring."""
+    longest = length = 0
     for piece in pieces:
         end = piece.find(b"\n")
         length += len(piece) if end < 0 else end
-        if length > longest:
-            raise ObjectUnreadable(f"not a flow log: a line of more than {longest:,} bytes")
+        longest = max(longest, length)
         if end >= 0:
             length = len(piece) - 1 - piece.rfind(b"\n")
+    return max(longest, length)
 
 
-def _pieces(body: bytes, chunk: int) -> Iterator[bytes]:
-    if body.startswith(GZIP_MAGIC):
-        return _gunzip(body, chunk)
-    return (body[at : at + chunk] for at in range(0, len(body), chunk))
+def _pieces(body: bytes, chunk: int, nested: int = 0) -> Iterator[bytes]:
+    if not body.startswith(GZIP_MAGIC):
+        return (body[at : at + chunk] for at in range(0, len(body), chunk))
+    pieces = _gunzip(body, chunk)
+    first = next(pieces, b"")
+    if not first.startswith(GZIP_MAGIC):
+        return itertools.chain([first], pieces)
+    if nested == NESTED_LEVELS:
+        raise ObjectUnreadable("gzip in gzip in gzip without end")
+    inner = bytearray(first)
+    for piece in pieces:
+        inner += piece
+        if len(inner) > NESTED_MOST:
+            raise ObjectUnreadable(f"gzip in gzip of more than {NESTED_MOST:,} bytes")
+    return _pieces(bytes(inner), chunk, nested + 1)
 
 
 def _gunzip(body: bytes, chunk: int) -> Iterator[bytes]:

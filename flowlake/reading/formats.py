@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
+from flowlake.errors import UsageError
 from flowlake.fields import LAST_TIME, Field, field_for
 from flowlake.layout import PARTITION_VALUE
 
@@ -19,8 +21,17 @@ REJECTS: dict[str, pl.DataType] = {
 HEADER_LINE = re.compile(
     rb"^[ \t]*[a-z][a-z0-9-]*(?:[ \t]+[a-z][a-z0-9-]*)*[ \t\r]*$", re.MULTILINE
 )
+Format = tuple[Field, ...]
+"""The fields of a record, in its order."""
+
+Shape = Literal["text", "export", "subscription", "events", "messages", "parquet"]
+"""How an object holds its records: text lines; a log group exported to S3, each line with a time
+stamp; a subscription's JSON (``logEvents``); the AWS CLI's (``events``); JSON with one record in
+each ``message``; Parquet."""
+
 PARTITION_FIELDS = ("account-id", "region")
 MISSING = "-"
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +47,30 @@ class Batch:
     lines: int
     """Records, rejected lines included; headers and blank lines are none."""
     fields: tuple[str, ...]
+    shape: Shape = "text"
     misdated: int = 0
     """Rows whose own date is too far from the object's name to choose their partition."""
 
 
-def header(line: bytes, above: tuple[Field, ...] | None = None) -> tuple[Field, ...] | None:
+def parse_format(text: str) -> Format:
+    """A format as a user gives it: field names, or a flow log's ``LogFormat`` (``${version} …``).
+
+    Raises:
+        UsageError: when it is empty, names no known field, or names a field twice.
+    """
+    names = re.findall(r"[A-Za-z][\w.-]*", text)
+    fields = tuple(field_for(name) for name in names)
+    if not any(field.version for field in fields):
+        raise UsageError(
+            f"{text!r} names no field of a flow log: write them in the record's order, such as "
+            "'version account-id interface-id srcaddr …'."
+        )
+    if names_twice(fields):
+        raise UsageError(f"The format {text!r} names a field twice.")
+    return fields
+
+
+def header(line: bytes, above: Format | None = None) -> Format | None:
     """The fields a header line names; None for a line that is no header.
 
     The object's first line is a header if it names one known field. Below other lines, where a

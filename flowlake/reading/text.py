@@ -6,28 +6,27 @@ no control character, no number out of range. Any doubt sends the chunk down the
 which finds the wrong lines and keeps the rest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from flowlake.errors import ObjectUnreadable
-from flowlake.fields import BY_NAME, DEFAULT_FORMAT, Field
+from flowlake.fields import Field
 from flowlake.reading.careful import read_carefully, refuse
+from flowlake.reading.detecting import first_format
 from flowlake.reading.formats import (
     REJECTS,
     Batch,
+    Format,
     bounds,
-    header,
     names_twice,
     parse,
     types,
     unfit_partition,
 )
 
-LOG_STATUSES = (b"OK", b"NODATA", b"SKIPDATA")
-LINES_TO_JUDGE = 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 PIECE = 1 << 20
 """Bytes of a doubtful text that are read carefully at once, so that one line costs no more."""
 
@@ -35,16 +34,23 @@ SURVEYED_AT_ONCE = 1 << 17
 """Bytes that fit a core's cache together with what is computed of them."""
 
 
-def read_text(chunks: Iterator[bytes]) -> Iterator[Batch]:
+def read_text(chunks: Iterator[bytes], formats: Sequence[Format] = ()) -> Iterator[Batch]:
     """Read chunks of whole lines; the header decides the columns, wherever it appears.
 
+    Args:
+        chunks: the text, cut at line ends.
+        formats: what records without a header may be, besides AWS's default formats.
+
     Raises:
-        ObjectUnreadable: before the first batch, when there is no header and the lines are not in
-            the default format, or when the header names a field twice.
+        NotAFlowLog: before the first batch, when nothing looks like flow log records.
+        ObjectUnreadable: before the first batch, when there is no header and no format fits, or
+            when the header names a field twice.
     """
-    fields: tuple[Field, ...] | None = None
+    fields: Format | None = None
     line_number = 1
     for chunk in chunks:
+        if fields is None:
+            chunk = chunk.removeprefix(BYTE_ORDER_MARK)
         text = chunk if chunk.endswith(b"\n") else chunk + b"\n"
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n")
@@ -52,7 +58,7 @@ def read_text(chunks: Iterator[bytes]) -> Iterator[Batch]:
             if not text.strip():
                 line_number += text.count(b"\n")
                 continue
-            fields, above, at = _first_format(text)
+            fields, above, at = first_format(text, formats)
             if text[:above].strip():
                 yield refuse(text[:above], fields, line_number, "stands above the header")
             line_number += text.count(b"\n", 0, at)
@@ -84,30 +90,6 @@ def _read(
                 yield fields, part
         line_number += piece.count(b"\n")
         at = end
-
-
-def _first_format(text: bytes) -> tuple[tuple[Field, ...], int, int]:
-    """The fields of the object, where their header begins, and where its first record begins."""
-    at = 0
-    for _ in range(LINES_TO_JUDGE):
-        if at >= len(text):
-            break
-        end = text.index(b"\n", at)
-        line = text[at:end]
-        fields = header(line)
-        if fields is not None:
-            if names_twice(fields):
-                raise ObjectUnreadable("its header names a field twice")
-            return fields, at, end + 1
-        tokens = line.split()
-        if len(tokens) == len(DEFAULT_FORMAT) and tokens[-1] in LOG_STATUSES:
-            return tuple(BY_NAME[name] for name in DEFAULT_FORMAT), 0, 0
-        at = end + 1
-    count = len(text.strip().split(b"\n", 1)[0].split())
-    raise ObjectUnreadable(
-        f"not a text flow log: no header line, and its first line has {count} fields, "
-        f"not the default format's {len(DEFAULT_FORMAT)}"
-    )
 
 
 @dataclass(frozen=True, slots=True)
