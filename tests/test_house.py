@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("reading",),
     ("committing",),
     ("tasks",),
-    ("executing", "planning"),
+    ("executing", "planning", "inspecting"),
     (
         *("converting", "doors"),
         *(f"analyses.{room}" for room in ROOMS),

@@ -117,9 +117,66 @@ def status(
         if unread.height:
             say("\nObjects that could not be read:")
             write(unread.select("url", "reason"), chosen)
+        ledger = opened.objects()
+        live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
+        skipped = live.filter(pl.col("state") == "skipped")
+        if skipped.height:
+            say("\nSkipped, because they are no flow logs:")
+            kinds = skipped.group_by("shape").agg(objects=pl.len(), such_as=pl.col("url").min())
+            write(kinds.sort("objects", "shape", descending=[True, False]), chosen)
     else:
         flat = {k: " ".join(v) if isinstance(v, (tuple, list)) else v for k, v in found.items()}
         write(pl.DataFrame([flat]), chosen)
+
+
+def inspect(
+    place: Annotated[
+        str,
+        typer.Argument(metavar="OBJECT", help="A file or s3://BUCKET/KEY; - is standard input."),
+    ],
+    fields: FieldsOption = None,
+    rows: Annotated[
+        int, typer.Option(min=0, metavar="N", help="First records and rejected lines to show.")
+    ] = 5,
+    profile: ProfileOption = None,
+    request_payer: PayerOption = False,
+    style: FormatOption = "table",
+) -> None:
+    """Say what one object is: its shape, fields and counts, first records, rejected lines.
+
+    It is read to its end, as a conversion would read it. Exits 1 if it is no readable flow log.
+    """
+    import polars as pl
+
+    from flowlake import inspecting
+    from flowlake.rendering import facts_text
+
+    chosen = chosen_format(style)
+    found = inspecting.inspect(
+        place, fields=fields, rows=rows, access=access(profile, request_payer)
+    )
+    facts = {
+        name: value
+        for name in found.__slots__
+        if not isinstance(value := getattr(found, name), pl.DataFrame)
+    }
+    if chosen == "table":
+        empty = (None, ()) if found.lines else (None, (), 0)
+        say(facts_text({name: value for name, value in facts.items() if value not in empty}))
+        for title, frame in (("First records", found.first_rows), ("Rejected", found.rejects)):
+            if frame.height:
+                say(f"\n{title}:")
+                write(
+                    frame[[each.name for each in frame if each.null_count() < frame.height]], chosen
+                )
+    else:
+        lists = {name: list(v) if isinstance(v, tuple) else v for name, v in facts.items()}
+        whole = pl.DataFrame([lists]).with_columns(
+            pl.Series("first_rows", [found.first_rows.to_dicts()]),
+            pl.Series("rejects", [found.rejects.to_dicts()]),
+        )
+        write(whole, chosen)
+    raise typer.Exit(0 if found.state == "flow log" else 1)
 
 
 def verify(
