@@ -32,7 +32,7 @@ def reread(
     tables: Tables,
     gaps: Gaps,
     progress: Callable[[Progress], None],
-) -> list[int]:
+) -> tuple[list[int], int]:
     """Fetch and read raw objects again, and add a gap for each that differs from the lake.
 
     Memory does not grow with their number or size: see ``fingerprints``.
@@ -46,13 +46,14 @@ def reread(
         progress: told after each object; ``committed`` stays 0.
 
     Returns:
-        The ``object_id`` of each object that is not there any more.
+        The ``object_id`` of each object that is not there any more, and how many were read.
 
     Raises:
         StorageError: when the lake's files cannot be reached.
     """
     stored = pl.DataFrame(pa.schema(head.flows.schema()).empty_table()).schema
     gone: list[int] = []
+    read = 0
     done = Progress(objects=chosen.height, bytes=int(chosen["size"].sum()))
     progress(done)
     for group in chosen.sort("first_date", "url").iter_slices(GROUP):
@@ -73,12 +74,13 @@ def reread(
                 except ObjectUnreadable as error:
                     gaps.append(("unreadable now", raw.url, str(error)))
                 else:
+                    read += 1
                     done.rows += found["rows"]
                     said = "; ".join(_differences(found, entry, in_lake.get(raw.object_id, {})))
                     if said:
                         gaps.append(("content differs", raw.url, said))
             progress(done)
-    return gone
+    return gone, read
 
 
 def _raw(entry: Mapping[str, Any]) -> RawObject:

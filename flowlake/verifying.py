@@ -134,9 +134,9 @@ def verify(
     read_again = None
     if deep is not None:
         chosen = _chosen(ledger, listed, deep)
-        gone = reread(chosen, files, head, tables, gaps, progress or (lambda _: None))
+        tell = progress or (lambda _: None)
+        gone, read_again = reread(chosen, files, head, tables, gaps, tell)
         ledger = ledger.with_columns(pl.col("expired") | pl.col("object_id").is_in(gone))
-        read_again = chosen.height - len(gone)
     return Verification(
         gaps=pl.DataFrame(gaps, schema=GAPS, orient="row").unique(maintain_order=True),
         days=_by_day(ledger, listed),
