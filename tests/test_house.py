@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *(f"analyses.{room}" for room in ROOMS),
     ),
     ("analyses",),
-    ("hunting", "catalog", "rereading"),
+    ("hunting", "catalog", "rereading", "accounting"),
     ("lake",),
     ("verifying", "rendering", "connecting"),
     ("progress",),
