@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tasks",),
     ("executing", "planning"),
     (
-        *("converting", "doors"),
+        *("converting", "doors", "status"),
         *(f"analyses.{room}" for room in ROOMS),
     ),
     ("analyses",),
