@@ -13,7 +13,7 @@ from flowlake.committing import Head, Tables, file_urls, live_files
 from flowlake.errors import UsageError
 from flowlake.lake import When
 from flowlake.planning import list_objects, new_objects, unlisted
-from flowlake.storage import Access, canonical, delta_options, is_remote
+from flowlake.storage import Access, canonical, delta_options
 from flowlake.window import window
 
 GRACE = timedelta(minutes=15)
@@ -83,10 +83,10 @@ def verify(
     present = _present(tables, files, gaps)
     _compare_rows(tables, present, live, gaps)
     _compare_rejects(tables, file_urls(head.rejects), live, gaps)
-    places = there = [canonical(source) for source in sources]
+    places = there = [canonical(source, access) for source in sources]
     if not sources:  # a source of the ledger may be gone: then its objects have expired
         places = live["source"].unique().sort().to_list()
-        there = [place for place in places if is_remote(place) or Path(place).exists()]
+        there = [place for place in places if "://" in place or Path(place).exists()]
     listing = list_objects(there, wanted, access, apart_from=tables.url) if there else live.clear()
     for place in set(there) - set(live["source"]) - set(listing["source"]):
         detail = "nothing is listed there and nothing was converted from it: check its spelling"
