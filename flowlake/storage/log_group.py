@@ -35,7 +35,7 @@ aggregation interval is ten minutes at most."""
 PAGE_EVENTS = 10_000
 """Events asked for at once: FilterLogEvents gives no more, nor more than 1 MB."""
 
-ATTEMPTS = 12
+ATTEMPTS = 8
 """How often a request is made before it fails. AWS's knowledge centre names a quota of five calls
 of FilterLogEvents a second for an account and region: being throttled is normal."""
 
@@ -156,11 +156,9 @@ class LogGroup:
     def _explain(self, error: Exception) -> NoReturn:
         if isinstance(error, StorageError):
             raise error
-        kind = type(error).__name__
-        code = getattr(error, "response", {}).get("Error", {}).get("Code", kind)
-        cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, code)), None)
-        reason = cause or explain(f"{kind}: {error}")
-        raise StorageError(f"Cannot read {self._place}: {reason}.") from error
+        text = f"{type(error).__name__}: {error}"
+        cause = next((cause for pattern, cause in _CAUSES if re.search(pattern, text)), None)
+        raise StorageError(f"Cannot read {self._place}: {cause or explain(text)}.") from error
 
 
 def formats_of(place: str, access: Access = Access()) -> tuple[str, ...]:
@@ -230,7 +228,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "later, or with fewer --workers",
     ),
     (
-        r"Connect|Timeout",
+        r"^\w*(Connect|Timeout)",
         "CloudWatch Logs cannot be reached: check the network, the region and AWS_ENDPOINT_URL",
     ),
 )
