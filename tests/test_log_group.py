@@ -39,6 +39,7 @@ NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 30 * HOUR
 """An hour for which moto still takes events, far enough back for a day to follow it."""
 
 Put = Callable[..., None]
+Made = Callable[..., None]
 Clock = Callable[[datetime], None]
 
 
@@ -62,12 +63,12 @@ def logs(moto: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def made(logs: Any) -> Callable[[datetime], None]:
+def made(logs: Any) -> Made:
     """Make the group, as of a moment."""
 
-    def made(moment: datetime) -> None:
-        logs.create_log_group(logGroupName=GROUP)
-        group = logs_backends[ACCOUNT]["eu-west-1"].groups[GROUP]
+    def made(moment: datetime, name: str = GROUP) -> None:
+        logs.create_log_group(logGroupName=name)
+        group = logs_backends[ACCOUNT]["eu-west-1"].groups[name]
         group.creation_time = moment.replace(tzinfo=None)
 
     return made
@@ -105,7 +106,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def group(made: Callable[[datetime], None], clock: Clock) -> None:
+def group(made: Made, clock: Clock) -> None:
     """A group made at half past eleven; it is ten to one."""
     made(NOON - 30 * MINUTE)
     clock(NOON + 50 * MINUTE)
@@ -245,9 +246,7 @@ def test_an_hour_counts_from_when_it_was_settled(group: None, clock: Clock) -> N
     ]
 
 
-def test_an_open_hour_is_not_missed(
-    made: Callable[[datetime], None], lake: str, clock: Clock
-) -> None:
+def test_an_open_hour_is_not_missed(made: Made, lake: str, clock: Clock) -> None:
     now = datetime.now(UTC)
     made(now)
     clock(now - 6 * MINUTE)
@@ -404,9 +403,7 @@ def test_an_hour_that_cannot_be_read_is_tried_again(
 
 
 @pytest.mark.parametrize("step", [4, 9])
-def test_killed_and_run_again(
-    made: Callable[[datetime], None], put: Put, logs: Any, step: int, tmp_path: Path
-) -> None:
+def test_killed_and_run_again(made: Made, put: Put, logs: Any, step: int, tmp_path: Path) -> None:
     for each in range(12):
         if each == 0:
             made(NOON - 30 * MINUTE)
@@ -427,9 +424,7 @@ def test_killed_and_run_again(
 # The first hour
 
 
-def test_the_edge_of_the_retention(
-    made: Callable[[datetime], None], logs: Any, clock: Clock
-) -> None:
+def test_the_edge_of_the_retention(made: Made, logs: Any, clock: Clock, door: Door) -> None:
     made(NOON - 400 * DAY)
     logs.put_retention_policy(logGroupName=GROUP, retentionInDays=7)
     for minute, first in ((0, 2), (1, 2), (59, 2)):
@@ -437,6 +432,7 @@ def test_the_edge_of_the_retention(
         slots = listed()["url"].str.extract(r"hour=(.*)$").to_list()
         assert slots[0] == f"{NOON - 7 * DAY + first * HOUR:%Y-%m-%dT%HZ}"
         assert len(slots) == 7 * 24 + 1 - first
+    assert door.calls == [], "no event is older than the group and kept"
     logs.delete_retention_policy(logGroupName=GROUP)
     clock(NOON)
     assert listed().height == 400 * 24 + 2
@@ -456,7 +452,7 @@ def test_what_has_expired_stays_in_the_lake(
 
 
 def test_imported_events_older_than_the_group(
-    made: Callable[[datetime], None], put: Put, logs: Any, lake: str, clock: Clock
+    made: Made, put: Put, logs: Any, lake: str, clock: Clock
 ) -> None:
     made(NOON)
     clock(NOON + 30 * MINUTE)
@@ -492,7 +488,7 @@ def test_an_hour_that_has_lost_events_keeps_its_rows(
 
 
 def test_a_group_made_again_is_another(
-    group: None, put: Put, logs: Any, made: Callable[[datetime], None], lake: str, clock: Clock
+    group: None, put: Put, logs: Any, made: Made, lake: str, clock: Clock
 ) -> None:
     put(NOON + MINUTE)
     convert(lake)
@@ -559,8 +555,9 @@ def test_ec2_tells_the_formats(group: None, moto: str, caplog: pytest.LogCapture
 # Refused
 
 
-def test_a_group_that_is_not_there(moto: str, logs: Any, lake: str) -> None:
-    logs.create_log_group(logGroupName=f"{GROUP}-of-another")
+def test_a_group_that_is_not_there(made: Made, logs: Any, lake: str) -> None:
+    made(NOON - 400 * DAY, f"{GROUP}-of-another")
+    logs.put_retention_policy(logGroupName=f"{GROUP}-of-another", retentionInDays=1)
     with pytest.raises(StorageError, match=r"no such log group: check its name, its region"):
         convert(lake)
     storage = open_storage(PLACE)
