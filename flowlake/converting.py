@@ -23,7 +23,7 @@ from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.planning import list_objects, new_objects, raw_objects
 from flowlake.reading import Format, RawObject, parse_format
-from flowlake.storage import Access, canonical
+from flowlake.storage import Access, canonical, formats_of, is_log_group
 from flowlake.tasks import Task, TaskResult
 from flowlake.window import window
 
@@ -119,7 +119,8 @@ def convert(
         account: only objects named for this account or these.
         region: only objects named for this region or these.
         fields: the format of objects without a header, or several: field names in order, or a flow
-            log's ``LogFormat``. AWS's default formats are known.
+            log's ``LogFormat``. AWS's default formats are known; for a log group the formats of
+            the flow logs that deliver there are asked of EC2, where that is allowed.
         retry: read unreadable and skipped objects again.
         workers: processes; by default one a core, or threads where there is little to do. 1
             converts in this process. A script with more must guard its main code with
@@ -142,7 +143,9 @@ def convert(
     """
     started = time.monotonic()
     given = (fields,) if isinstance(fields, str) else fields or ()
-    formats = tuple(parse_format(each) for each in given)
+    groups = [place for each in sources if is_log_group(place := canonical(each, access))]
+    found = (spelled for group in groups for spelled in formats_of(group, access))
+    formats = tuple(parse_format(each) for each in (*given, *found))
     wanted = window(since, until, account, region)
     tables = Tables(canonical(lake), access)
     listing = list_objects(sources, wanted, access, apart_from=tables.url)

@@ -16,8 +16,10 @@ from flowlake.committing import Tables
 from flowlake.errors import UsageError
 from flowlake.layout import FILE_NAME, may_hold
 from flowlake.reading import RawObject
-from flowlake.storage import Access, canonical, open_storage
+from flowlake.storage import CLOUDWATCH, HOUR, Access, canonical, open_storage
 from flowlake.window import Window, window
+
+_OF_A_LOG_GROUP = pl.col("url").str.starts_with(CLOUDWATCH)
 
 
 def plan(
@@ -59,7 +61,7 @@ def list_objects(
     ``flow_log_id``, ``slot``. What lies below ``apart_from``, the lake, is left out, and so is
     every other Delta table.
     """
-    places = list(dict.fromkeys(canonical(source) for source in sources))
+    places = list(dict.fromkeys(canonical(source, access) for source in sources))
     if not places:
         raise UsageError("Name at least one source: a folder, a file or s3://BUCKET/PREFIX.")
     for place in places:
@@ -82,7 +84,7 @@ def list_objects(
     if apart_from is not None:
         conditions.append(~pl.col("url").str.starts_with(apart_from + "/"))
     if wanted.since is not None:
-        conditions.append(stamp >= wanted.since)
+        conditions.append(stamp >= _since(wanted.since))
     if wanted.until is not None:
         conditions.append(stamp < wanted.until)
     if wanted.accounts:
@@ -90,6 +92,12 @@ def list_objects(
     if wanted.regions:
         conditions.append(pl.col("region").is_in(wanted.regions))
     return listing.filter(conditions)
+
+
+def _since(since: datetime) -> pl.Expr:
+    """The first time stamp that is wanted; an hour of a log group is, if a part of it is."""
+    hour = since.replace(minute=0, second=0, microsecond=0)
+    return pl.when(_OF_A_LOG_GROUP).then(pl.lit(hour)).otherwise(pl.lit(since))
 
 
 RAW: dict[str, pl.DataType] = {
@@ -102,28 +110,42 @@ RAW: dict[str, pl.DataType] = {
 
 
 def _named(listing: pl.DataFrame) -> pl.DataFrame:
-    named = pl.col("url").str.extract_groups(FILE_NAME.pattern)
+    url = pl.col("url")
+    named = url.str.extract_groups(FILE_NAME.pattern)
+    hour = url.str.extract_groups(HOUR.pattern)
     return (
-        listing.with_columns(named.alias("named"))
+        listing.with_columns(named=named, hour=hour)
         .unnest("named")
         .with_columns(
-            pl.col("slot").str.to_datetime(
-                "%Y%m%dT%H%M", strict=False, time_zone="UTC", time_unit="us"
+            pl.coalesce(name, pl.col("hour").struct[name]).alias(name)
+            for name in ("account_id", "region")
+        )
+        .with_columns(
+            slot=pl.coalesce(
+                _time(pl.col("slot"), "%Y%m%dT%H%M"),
+                _time(pl.col("hour").struct["slot"] + ":00", "%Y-%m-%dT%H:%M"),
             )
         )
+        .drop("hour")
     )
+
+
+def _time(text: pl.Expr, form: str) -> pl.Expr:
+    return text.str.to_datetime(form, strict=False, time_zone="UTC", time_unit="us")
 
 
 def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = False) -> pl.DataFrame:
     """The listed objects the ledger does not have, ordered for conversion.
 
     With ``retry`` also those that it has as unreadable or skipped. Adds ``replaces``: the ledger's
-    row for the same URL, with another ETag or to be read again; null for a new object.
+    row for the same URL, with another ETag or to be read again, null for a new object; and
+    ``had``: how many lines that row counts, if it is an hour of a log group, which only grows.
     Copies are left out: an object of AWS's naming whose file name and size the ledger, or an
     object before it in the listing, has at another URL.
     """
     again = pl.col("state") != "converted" if retry else pl.lit(False)
-    known = live.select("url", again=again, replaces="object_id", known="etag")
+    had = pl.when(_OF_A_LOG_GROUP).then("lines")
+    known = live.select("url", again=again, had=had, replaces="object_id", known="etag")
     found = (
         listing.join(known, on="url", how="left", maintain_order="left")
         .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")) | pl.col("again"))

@@ -18,16 +18,13 @@ from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import NotAFlowLog, ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
 from flowlake.reading import REJECTS, Batch, Format, RawObject, read_object
-from flowlake.storage import Access, is_remote, open_storage
+from flowlake.storage import Access, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
 ROWS_PER_FILE = 1_000_000
 """Rows a task gathers before it writes."""
 
 REJECTS_PER_FILE = 200_000
-
-FETCH_THREADS = 32
-"""Requests in flight a worker keeps to a bucket."""
 
 FETCH_AHEAD_BYTES = 128 << 20
 
@@ -130,6 +127,10 @@ class _Conversion:
             if isinstance(body, StorageError):
                 self._result.failures.append((raw.url, str(body)))
                 continue
+            if raw.had is not None and (has := _lines(body)) < raw.had:
+                self._result.failures.append((raw.url, _fewer(has, raw.had)))
+                continue
+            raw = replace(raw, size=len(body))  # what a log group lists is an estimate
             try:
                 count = self._read(raw, body)
             except NotAFlowLog as error:
@@ -220,6 +221,17 @@ class _Conversion:
         self._rejects = []
 
 
+def _lines(body: bytes) -> int:
+    return body.count(b"\n") + 1 if body else 0
+
+
+def _fewer(has: int, had: int) -> str:
+    return (
+        f"it has {has:,} events, and {had:,} were converted from it: were they deleted in the log "
+        "group? The rows are kept."
+    )
+
+
 def fetched(
     objects: Sequence[RawObject], access: Access
 ) -> Iterator[tuple[RawObject, bytes | StorageError]]:
@@ -227,7 +239,7 @@ def fetched(
 
     What cannot be fetched comes as the error that says why.
     """
-    threads = FETCH_THREADS if is_remote(objects[0].url) else 1
+    threads = open_storage(objects[0].url, access).requests_in_flight
     ahead: deque[tuple[RawObject, Future[bytes]]] = deque()
     bytes_ahead = 0
     waiting = deque(objects)

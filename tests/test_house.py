@@ -20,8 +20,9 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "reference", "storage.places"),
-    ("storage.bucket", "storage.folder"),
+    ("aws", "addresses", "reference"),
+    ("storage.places",),
+    ("storage.bucket", "storage.folder", "storage.log_group"),
     ("window", "storage", "query_file", "macros", "analyses.counting"),
     ("layout", "queries"),
     (

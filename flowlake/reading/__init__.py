@@ -48,6 +48,8 @@ class RawObject:
     flow_log_id: str | None = None
     slot: datetime | None = None
     replaces: int | None = None
+    had: int | None = None
+    """The lines of what it replaces, where there cannot be fewer: an hour of a log group's."""
 
 
 def read_object(raw: RawObject, body: bytes, formats: Sequence[Format] = ()) -> Iterator[Batch]:

@@ -10,18 +10,33 @@ import functools
 from flowlake.aws import Access, aws_settings
 from flowlake.storage.bucket import Bucket, delta_options, s3_filesystem
 from flowlake.storage.folder import Folder
-from flowlake.storage.places import LISTING, Keep, Storage, canonical, is_remote
+from flowlake.storage.log_group import LogGroup, formats_of
+from flowlake.storage.places import (
+    CLOUDWATCH,
+    HOUR,
+    LISTING,
+    Keep,
+    Storage,
+    canonical,
+    is_log_group,
+    is_remote,
+)
 
 __all__ = [
+    "CLOUDWATCH",
+    "HOUR",
     "LISTING",
     "Access",
     "Bucket",
     "Folder",
     "Keep",
+    "LogGroup",
     "Storage",
     "aws_settings",
     "canonical",
     "delta_options",
+    "formats_of",
+    "is_log_group",
     "is_remote",
     "open_storage",
     "s3_filesystem",
@@ -29,10 +44,14 @@ __all__ = [
 
 
 @functools.lru_cache(maxsize=64)
-def _open(bucket: str | None, access: Access) -> Storage:
-    return Folder() if bucket is None else Bucket(bucket, access)
+def _open(root: str, access: Access) -> Storage:
+    if is_log_group(root):
+        return LogGroup(root, access)
+    return Bucket(root.removeprefix("s3://"), access) if is_remote(root) else Folder()
 
 
 def open_storage(url: str, access: Access = Access()) -> Storage:
-    """The storage that holds ``url``: one per bucket and process, so connections are shared."""
-    return _open(url.split("/", 3)[2] if is_remote(url) else None, access)
+    """The storage of ``url``: one per bucket or log group and process; connections are shared."""
+    if is_log_group(url):
+        return _open(url.split("&", 1)[0], access)
+    return _open("/".join(url.split("/", 3)[:3]) if is_remote(url) else "", access)

@@ -30,6 +30,8 @@ def _objects(listed: pl.DataFrame) -> Iterator[pl.DataFrame]:
 class Bucket:
     """One S3 bucket, by obstore."""
 
+    requests_in_flight = 32
+
     def __init__(self, bucket: str, access: Access) -> None:
         from obstore.store import S3Store
 

@@ -18,6 +18,8 @@ from flowlake.storage.places import LISTING, Keep
 class Folder:
     """The local disk."""
 
+    requests_in_flight = 1
+
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
         """Walk the folder; symbolic links to files are followed, to folders are not."""
         try:
