@@ -227,8 +227,8 @@ def _lines(body: bytes) -> int:
 
 def _fewer(has: int, had: int) -> str:
     return (
-        f"it has {has:,} events, and {had:,} were converted from it: were they deleted in the log "
-        "group? The rows are kept."
+        f"its events were {had:,} when it was converted and are {has:,} now: were they deleted in "
+        "the log group? The rows are kept."
     )
 
 
