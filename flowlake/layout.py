@@ -71,6 +71,21 @@ def object_key(
     return f"{prefix}AWSLogs/{account_id}/vpcflowlogs/{region}/{day}/{name}"
 
 
+def hive_key(key: str) -> str:
+    """The key of the same object where Hive-compatible prefixes and per-hour folders are chosen.
+
+    Args:
+        key: one of ``object_key``.
+    """
+    prefix, _, below = key.partition("AWSLogs/")
+    name = parse_key(below)
+    return (
+        f"{prefix}AWSLogs/aws-account-id={name.account_id}/aws-service=vpcflowlogs/"
+        f"aws-region={name.region}/{name.slot:year=%Y/month=%m/day=%d/hour=%H}/"
+        + below.rpartition("/")[2]
+    )
+
+
 def partition_path(values: Mapping[str, str | date]) -> str:
     """The lake's Hive folder for partition values, in their order: ``date=…/region=…``."""
     return "/".join(f"{column}={quote(str(value), safe='')}" for column, value in values.items())
