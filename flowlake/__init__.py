@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from flowlake.hunting import Indicator, parse_indicator, read_indicators
+    from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, Status, open_lake
     from flowlake.planning import plan
     from flowlake.storage import Access
@@ -29,6 +30,7 @@ __all__ = [
     "Enrichment",
     "FlowLakeError",
     "Indicator",
+    "Inspection",
     "Lake",
     "LakeError",
     "NotAFlowLog",
@@ -41,6 +43,7 @@ __all__ = [
     "Verification",
     "analyses",
     "convert",
+    "inspect",
     "open_lake",
     "parse_indicator",
     "plan",
@@ -63,6 +66,7 @@ _HOMES = {
         "UsageError",
     ),
     "flowlake.hunting": ("Indicator", "parse_indicator", "read_indicators"),
+    "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "Status", "open_lake"),
     "flowlake.planning": ("plan",),
     "flowlake.storage": ("Access",),

@@ -242,7 +242,7 @@ def facts_text(found: Mapping[str, Any]) -> str:
         if "bytes" in name:
             text = size(value)
         elif isinstance(value, (tuple, list)):
-            text = ", ".join(value) or "none"
+            text = ", ".join(map(cell, value)) or "none"
         else:
             text = cell(value)
         lines.append(f"{name.replace('_', ' '):16}{text}")

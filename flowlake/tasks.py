@@ -125,7 +125,7 @@ class _Conversion:
         self._ledger: list[dict[str, object]] = []
 
     def run(self) -> TaskResult:
-        for raw, body in _fetched(self._task):
+        for raw, body in fetched(self._task.objects, self._task.access):
             self._result.bytes += raw.size
             if isinstance(body, StorageError):
                 self._result.failures.append((raw.url, str(body)))
@@ -220,12 +220,17 @@ class _Conversion:
         self._rejects = []
 
 
-def _fetched(task: Task) -> Iterator[tuple[RawObject, bytes | StorageError]]:
-    """The objects' bytes in order, fetched ahead as far as a bound of bytes allows."""
-    threads = FETCH_THREADS if is_remote(task.objects[0].url) else 1
+def fetched(
+    objects: Sequence[RawObject], access: Access
+) -> Iterator[tuple[RawObject, bytes | StorageError]]:
+    """The objects' bytes in order, fetched ahead as far as a bound of bytes allows.
+
+    What cannot be fetched comes as the error that says why.
+    """
+    threads = FETCH_THREADS if is_remote(objects[0].url) else 1
     ahead: deque[tuple[RawObject, Future[bytes]]] = deque()
     bytes_ahead = 0
-    waiting = deque(task.objects)
+    waiting = deque(objects)
     with ThreadPoolExecutor(threads) as pool:
         while waiting or ahead:
             while waiting and (
@@ -234,7 +239,7 @@ def _fetched(task: Task) -> Iterator[tuple[RawObject, bytes | StorageError]]:
             ):
                 raw = waiting.popleft()
                 bytes_ahead += raw.size
-                storage = open_storage(raw.url, task.access)
+                storage = open_storage(raw.url, access)
                 ahead.append((raw, pool.submit(storage.get, raw.url, raw.etag)))
             raw, coming = ahead.popleft()
             bytes_ahead -= raw.size

@@ -2,18 +2,23 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
+from flowlake.accounting import by_day, compare_listing, concerned
 from flowlake.committing import Head, Tables, file_urls, live_files
+from flowlake.converting import Progress
 from flowlake.errors import UsageError
+from flowlake.fingerprints import Gaps, counts, of_files
 from flowlake.lake import When
-from flowlake.planning import list_objects, new_objects, unlisted
-from flowlake.storage import Access, canonical, delta_options, is_remote
+from flowlake.planning import list_objects
+from flowlake.rereading import reread
+from flowlake.storage import Access, canonical
 from flowlake.window import window
 
 GRACE = timedelta(minutes=15)
@@ -30,19 +35,40 @@ class Verification:
     """What was compared, and every difference found.
 
     ``gaps`` has the columns gap (what kind), url (of the raw object, the file or the lake) and
-    detail. ``expired`` objects are in the ledger and no longer listed; ``young`` ones are listed,
-    newer than the grace and not yet converted: neither is a gap.
+    detail. ``days`` has a row for each account_id, region and date (UTC) of the listed objects and
+    of those the ledger has from the sources: the date in the object's name, else of its first
+    record, else of its last modification. Its columns count
+
+    - listed, and of those in no version in the ledger: missing, copies of others, and young;
+      changed ones have another version there;
+    - converted, unreadable and skipped: in the ledger; of these expired: listed no longer;
+    - lines, rows and rejected: as the ledger says; lake_rows: in the lake's files;
+      difference: lake_rows - rows.
+
+    ``expired`` objects are in the ledger and no longer listed; ``young`` ones are listed, newer
+    than the grace and not yet converted; ``skipped`` ones are no flow logs: none of these is a gap.
+    ``reread`` raw objects were fetched and read again; None if that was not asked for.
     """
 
     gaps: pl.DataFrame
+    days: pl.DataFrame
     files: int
     rows: int
     objects: int
     unreadable: int
+    skipped: int
     listed: int
     expired: int
     young: int
+    reread: int | None
     sources: tuple[str, ...]
+
+    @property
+    def differing_days(self) -> pl.DataFrame:
+        """The days with an object missing or changed, or with more or fewer rows than said."""
+        return self.days.filter(
+            (pl.col("missing") > 0) | (pl.col("changed") > 0) | (pl.col("difference") != 0)
+        )
 
 
 def verify(
@@ -53,6 +79,8 @@ def verify(
     until: When = None,
     account: str | Sequence[str] | None = None,
     region: str | Sequence[str] | None = None,
+    deep: int | Literal["all"] | None = None,
+    progress: Callable[[Progress], None] | None = None,
     access: Access = Access(),
 ) -> Verification:
     """Compare the sources' listing, the ledger and the lake. Eager; changes nothing.
@@ -65,55 +93,78 @@ def verify(
         until: … and before this.
         account: compare only listed objects named for this account or these.
         region: compare only listed objects named for this region or these.
+        deep: fetch so many of the converted objects that are listed unchanged, chosen at random
+            each time, or ``"all"``, read them again and compare them with their rows in the lake.
+        progress: called with the state of that after each object.
         access: AWS profile and requester-pays.
 
     Raises:
         UsageError: for a time or an account that cannot be read.
-        StorageError: when a source or the lake cannot be listed.
+        StorageError: when a source or the lake cannot be listed, or the lake not be read.
         LakeError: when there is no lake.
     """
     if grace < timedelta(0):
         raise UsageError("A grace cannot be negative.")
+    if deep not in (None, "all") and not (isinstance(deep, int) and deep > 0):
+        raise UsageError(f"Read a number of objects again, or all, not {deep!r}.")
     tables = Tables(canonical(lake), access)
     wanted = window(since, until, account, region)
     gaps: Gaps = []
     head = _settled(tables, gaps)
-    live = head.live
-    files = live_files(head.flows)
-    present = _present(tables, files, gaps)
-    _compare_rows(tables, present, live, gaps)
+    log = live_files(head.flows)
+    files = _present(tables, log, gaps)
+    live = _with_lake_rows(tables, files["url"].to_list(), head.live, gaps)
     _compare_rejects(tables, file_urls(head.rejects), live, gaps)
     places = there = [canonical(source) for source in sources]
     if not sources:  # a source of the ledger may be gone: then its objects have expired
         places = live["source"].unique().sort().to_list()
-        there = [place for place in places if is_remote(place) or Path(place).exists()]
+        there = [place for place in places if _can_be_listed(place)]
     listing = list_objects(there, wanted, access, apart_from=tables.url) if there else live.clear()
     for place in set(there) - set(live["source"]) - set(listing["source"]):
         detail = "nothing is listed there and nothing was converted from it: check its spelling"
         gaps.append(("nothing there", place, detail))
-    young = _compare_listing(listing, live, grace, gaps)
-    of_places = live.filter(pl.col("source").is_in(places))
-    if wanted.since is not None:
-        of_places = of_places.filter(pl.coalesce("slot", "last_modified") >= wanted.since)
-    if wanted.until is not None:
-        of_places = of_places.filter(pl.coalesce("slot", "last_modified") < wanted.until)
-    for column, names in (("account_id", wanted.accounts), ("region", wanted.regions)):
-        if names:
-            of_places = of_places.filter(pl.col(column).is_in(names))
+    listed = compare_listing(listing, live, grace, gaps)
+    ledger = concerned(live, listed, places, wanted)
+    read_again = None
+    if deep is not None:
+        chosen = _chosen(ledger, listed, deep)
+        tell = progress or (lambda _: None)
+        gone, read_again = reread(chosen, files, head, tables, gaps, tell)
+        ledger = ledger.with_columns(pl.col("expired") | pl.col("object_id").is_in(gone))
     return Verification(
-        gaps=pl.DataFrame(gaps, schema=GAPS, orient="row"),
-        files=files.height,
-        rows=int(files["rows"].sum()),
+        gaps=pl.DataFrame(gaps, schema=GAPS, orient="row").unique(maintain_order=True),
+        days=by_day(ledger, listed),
+        files=log.height,
+        rows=int(log["rows"].sum()),
         objects=live.height,
-        unreadable=live.filter(pl.col("state") == "unreadable").height,
-        listed=listing.height,
-        expired=unlisted(of_places, listing).height,
-        young=young,
+        unreadable=_count(live, "unreadable"),
+        skipped=_count(live, "skipped"),
+        listed=listed.filter(pl.col("etag") != "").height,
+        expired=int(ledger["expired"].sum()),
+        young=_count(listed, "young"),
+        reread=read_again,
         sources=tuple(places),
     )
 
 
-Gaps = list[tuple[str, str, str]]
+def _count(objects: pl.DataFrame, state: str) -> int:
+    return objects.filter(pl.col("state") == state).height
+
+
+def _can_be_listed(place: str) -> bool:
+    """Whether a source of the ledger is there to be listed: if not, its objects have expired.
+
+    What may not be listed is there: listing it says so.
+    """
+    if place.startswith("stdin:"):
+        return False
+    path = place.removeprefix("objects-from:")
+    if "://" in path:
+        return True
+    try:
+        return Path(path).exists() or any(Path("/").glob(path[1:]))
+    except PermissionError:
+        return True
 
 
 def _settled(tables: Tables, gaps: Gaps) -> Head:
@@ -131,72 +182,54 @@ def _settled(tables: Tables, gaps: Gaps) -> Head:
     return head
 
 
-def _present(tables: Tables, files: pl.DataFrame, gaps: Gaps) -> list[str]:
+def _present(tables: Tables, files: pl.DataFrame, gaps: Gaps) -> pl.DataFrame:
     """The live files that are there in the size the log says; a gap for each other."""
     root = tables.table_url("flows")
+    expected = files.select("size", "rows", "date", url=pl.lit(root + "/") + pl.col("path"))
     if files.is_empty():
-        return []
+        return expected
     listed = pl.concat(tables.storage.list(root)).select("url", found="size")
-    expected = files.select("size", "rows", url=pl.lit(root + "/") + pl.col("path"))
     compared = expected.join(listed, on="url", how="left").sort("url")
     for url, size, rows, found in compared.select("url", "size", "rows", "found").iter_rows():
         if found is None:
             gaps.append(("file missing", url, f"its {rows:,} rows are lost: restore the file"))
         elif found != size:
             gaps.append(("file damaged", url, f"it has {found:,} bytes, the log says {size:,}"))
-    return compared.filter(pl.col("found") == pl.col("size"))["url"].to_list()
+    return compared.filter(pl.col("found") == pl.col("size"))
 
 
-def _rows_of_each_object(tables: Tables, table: str, files: list[str], gaps: Gaps) -> pl.DataFrame:
-    """How many rows each object has in a table's files; a gap if they cannot be read."""
-    if files:
-        try:
-            return (
-                pl.scan_parquet(
-                    files,
-                    hive_partitioning=False,
-                    missing_columns="insert",
-                    extra_columns="ignore",
-                    schema={"object_id": pl.Int64},
-                    storage_options=delta_options(tables.url, tables.access),
-                )
-                .group_by("object_id")
-                .agg(has=pl.len())
-                .collect(engine="streaming")
-            )
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            gaps.append(("file damaged", tables.table_url(table), f"cannot be read: {reason}"))
-    return pl.DataFrame(schema={"object_id": pl.Int64, "has": pl.UInt32})
-
-
-def _compare_rows(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
-    counts = _rows_of_each_object(tables, "flows", paths, gaps)
+def _with_lake_rows(
+    tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Gaps
+) -> pl.DataFrame:
+    """The live ledger with ``lake_rows``, counted in the files; a gap for each difference."""
+    counted = of_files(paths, counts, tables, gaps, columns={"object_id": pl.Int64()}).select(
+        "object_id", lake_rows=pl.col("rows").cast(pl.Int64)
+    )
+    foreign = counted.join(live, on="object_id", how="anti").sort("object_id")
+    for object_id, rows in foreign.iter_rows():
+        detail = f"object_id {object_id}: its {rows:,} rows are not in the ledger"
+        gaps.append(("rows of no object", tables.url, detail))
     compared = (
-        live.select("object_id", "url", "rows", "lines", "rejected")
-        .join(counts, on="object_id", how="full", coalesce=True)
-        .with_columns(pl.col("rows", "has").fill_null(0))
+        live.join(counted, on="object_id", how="left")
+        .with_columns(pl.col("lake_rows").fill_null(0))
         .sort("url", "object_id")
     )
-    for url, rows, has in (
-        compared.filter(pl.col("rows") != pl.col("has")).select("url", "rows", "has").iter_rows()
-    ):
-        if url is None:
-            gaps.append(("rows of no object", tables.url, f"{has:,} rows are not in the ledger"))
-        else:
-            gaps.append(("rows differ", url, f"the ledger says {rows:,} rows, flows has {has:,}"))
+    differ = compared.filter(pl.col("rows") != pl.col("lake_rows"))
+    for url, rows, has in differ.select("url", "rows", "lake_rows").iter_rows():
+        gaps.append(("rows differ", url, f"the ledger says {rows:,} rows, flows has {has:,}"))
     uneven = compared.filter(pl.col("lines") != pl.col("rows") + pl.col("rejected"))
     for url, lines, rows, rejected in uneven.select("url", "lines", "rows", "rejected").iter_rows():
         detail = f"{lines:,} lines, but {rows:,} rows and {rejected:,} rejects"
         gaps.append(("lines differ", url, detail))
+    return compared
 
 
-def _compare_rejects(tables: Tables, files: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
-    has = _rows_of_each_object(tables, "rejects", files, gaps)
+def _compare_rejects(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
+    counted = of_files(paths, counts, tables, gaps, columns={"object_id": pl.Int64()})
     expected = pl.col("rejected") + (pl.col("state") == "unreadable").cast(pl.Int64)
-    compared = live.join(has, on="object_id", how="left").with_columns(
-        pl.col("has").fill_null(0), expected=expected
-    )
+    compared = live.join(
+        counted.select("object_id", has="rows"), on="object_id", how="left"
+    ).with_columns(pl.col("has").fill_null(0), expected=expected)
     for url, said, found in (
         compared.filter(pl.col("has") != pl.col("expected"))
         .select("url", "expected", "has")
@@ -207,15 +240,11 @@ def _compare_rejects(tables: Tables, files: list[str], live: pl.DataFrame, gaps:
         )
 
 
-def _compare_listing(
-    listing: pl.DataFrame, live: pl.DataFrame, grace: timedelta, gaps: Gaps
-) -> int:
-    """Add a gap for each listed object the ledger lacks in this version; count the young."""
-    missing = new_objects(listing, live).sort("url")
-    old = missing.filter(pl.col("last_modified") <= datetime.now(UTC) - grace)
-    for url, before in old.select("url", "replaces").iter_rows():
-        if before is None:
-            gaps.append(("not converted", url, "it is listed and not in the ledger"))
-        else:
-            gaps.append(("changed", url, "it has other content than what was converted"))
-    return missing.height - old.height
+def _chosen(ledger: pl.DataFrame, listed: pl.DataFrame, deep: int | str) -> pl.DataFrame:
+    """The converted objects to read again, of those that are listed as they were converted."""
+    objects = ledger.filter(pl.col("state") == "converted").join(
+        listed, on=["url", "etag"], how="semi"
+    )
+    if isinstance(deep, int) and deep < objects.height:
+        return objects.sample(deep)
+    return objects

@@ -8,9 +8,9 @@ import pytest
 
 from flowlake.fields import BY_NAME, TRANSIT_GATEWAY_FORMAT
 from flowlake.reading import RawObject, read_object
-from flowlake.reading.careful import LONGEST_REJECT
 from flowlake.reading.compression import line_chunks
 from flowlake.reading.text import read_text
+from flowlake.reading.values import LONGEST_REJECT
 from tests.test_reading import DEFAULT, GOOD, HEADER, NODATA, RECORDS, YEAR_10000, read
 
 # --- Real records, cells worked out by hand ---------------------------------------------------

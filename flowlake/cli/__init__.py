@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flowlake.cli.asking import connect, hunt, queries, query, sql
-from flowlake.cli.keeping import convert, sample, status, verify
+from flowlake.cli.keeping import convert, inspect, sample, status, verify
 from flowlake.cli.options import note, say
 from flowlake.errors import FlowLakeError
 
@@ -43,7 +43,7 @@ def flowlake(
     """AWS VPC Flow Logs as a lake of Parquet: convert them, ask in SQL, verify."""
 
 
-for _command in (convert, status, verify, queries, query, sql, hunt, connect, sample):
+for _command in (convert, inspect, status, verify, queries, query, sql, hunt, connect, sample):
     app.command()(_command)
 
 

@@ -1,7 +1,7 @@
 """Commands that keep a lake: convert, status, verify, and a sample to try them on."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,12 +22,14 @@ from flowlake.cli.options import (
     say,
     write,
 )
+from flowlake.errors import UsageError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from flowlake.converting import Report
     from flowlake.rendering import Format
+    from flowlake.verifying import Verification
 
 
 def convert(
@@ -117,9 +119,66 @@ def status(
         if unread.height:
             say("\nObjects that could not be read:")
             write(unread.select("url", "reason"), chosen)
+        ledger = opened.objects()
+        live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
+        skipped = live.filter(pl.col("state") == "skipped")
+        if skipped.height:
+            say("\nSkipped, because they are no flow logs:")
+            kinds = skipped.group_by("shape").agg(objects=pl.len(), such_as=pl.col("url").min())
+            write(kinds.sort("objects", "shape", descending=[True, False]), chosen)
     else:
         flat = {k: " ".join(v) if isinstance(v, (tuple, list)) else v for k, v in found.items()}
         write(pl.DataFrame([flat]), chosen)
+
+
+def inspect(
+    place: Annotated[
+        str,
+        typer.Argument(metavar="OBJECT", help="A file or s3://BUCKET/KEY; - is standard input."),
+    ],
+    fields: FieldsOption = None,
+    rows: Annotated[
+        int, typer.Option(min=0, metavar="N", help="First records and rejected lines to show.")
+    ] = 5,
+    profile: ProfileOption = None,
+    request_payer: PayerOption = False,
+    style: FormatOption = "table",
+) -> None:
+    """Say what one object is: its shape, fields and counts, first records, rejected lines.
+
+    It is read to its end, as a conversion would read it. Exits 1 if it is no readable flow log.
+    """
+    import polars as pl
+
+    from flowlake import inspecting
+    from flowlake.rendering import facts_text
+
+    chosen = chosen_format(style)
+    found = inspecting.inspect(
+        place, fields=fields, rows=rows, access=access(profile, request_payer)
+    )
+    facts = {
+        name: value
+        for name in found.__slots__
+        if not isinstance(value := getattr(found, name), pl.DataFrame)
+    }
+    if chosen == "table":
+        empty = (None, ()) if found.lines else (None, (), 0)
+        say(facts_text({name: value for name, value in facts.items() if value not in empty}))
+        for title, frame in (("First records", found.first_rows), ("Rejected", found.rejects)):
+            if frame.height:
+                say(f"\n{title}:")
+                write(
+                    frame[[each.name for each in frame if each.null_count() < frame.height]], chosen
+                )
+    else:
+        lists = {name: list(v) if isinstance(v, tuple) else v for name, v in facts.items()}
+        whole = pl.DataFrame([lists]).with_columns(
+            pl.Series("first_rows", [found.first_rows.to_dicts()]),
+            pl.Series("rejects", [found.rejects.to_dicts()]),
+        )
+        write(whole, chosen)
+    raise typer.Exit(0 if found.state == "flow log" else 1)
 
 
 def verify(
@@ -135,6 +194,16 @@ def verify(
     until: UntilOption = None,
     account: AccountOption = None,
     region: RegionOption = None,
+    by_day: Annotated[
+        bool, typer.Option("--by-day", help="Show each account, region and day, not the gaps.")
+    ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read raw objects again and compare every value.")
+    ] = False,
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="How many objects --deep reads again [default: 100]."),
+    ] = None,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FormatOption = "table",
@@ -143,31 +212,40 @@ def verify(
 
     Raw objects that have expired from the bucket are reported and are no gap.
     """
+    from contextlib import nullcontext
+
     from flowlake import verifying
-    from flowlake.rendering import some
+    from flowlake.progress import ProgressBar
     from flowlake.window import parse_age
 
     chosen = chosen_format(style)
-    found = verifying.verify(
-        *(sources or []),
-        lake=lake,
-        grace=parse_age(grace),
-        since=since,
-        until=until,
-        account=account,
-        region=region,
-        access=access(profile, request_payer),
-    )
-    if chosen != "table" or found.gaps.height:
-        write(found.gaps, chosen)
-    note(
-        f"{some(found.listed, 'object')} listed, {found.objects:,} in the ledger, "
-        f"{some(found.rows, 'row')} in {some(found.files, 'file')}; {found.expired:,} expired, "
-        f"{found.young:,} too young to miss, {found.unreadable:,} unreadable."
-    )
-    gaps = found.gaps.height
-    note(f"{some(gaps, 'gap')}." if gaps else "No gap: all of it agrees.")
+    with ProgressBar() if deep else nullcontext() as tell:
+        found = verifying.verify(
+            *(sources or []),
+            lake=lake,
+            grace=parse_age(grace),
+            since=since,
+            until=until,
+            account=account,
+            region=region,
+            deep=_to_reread(deep, sample),
+            progress=tell,
+            access=access(profile, request_payer),
+        )
+    _show_verification(found, by_day, chosen)
     raise typer.Exit(1 if found.gaps.height else 0)
+
+
+def _to_reread(deep: bool, sample: str | None) -> "int | Literal['all'] | None":
+    if not deep:
+        if sample is not None:
+            raise UsageError("--sample says how many objects --deep reads again: add --deep.")
+        return None
+    if sample == "all":
+        return "all"
+    if sample is not None and (not sample.isdecimal() or int(sample) == 0):
+        raise UsageError(f"--sample is a number of objects, or all, not {sample!r}.")
+    return int(sample or 100)
 
 
 def sample(
@@ -201,6 +279,36 @@ def sample(
         records_per_object=records,
     )
     note(f"{made.objects:,} objects with {made.records:,} records, {size(made.bytes)}: {place}")
+
+
+def _show_verification(found: "Verification", by_day: bool, style: "Format") -> None:
+    from flowlake.rendering import some
+
+    gaps = found.gaps.height
+    if by_day:
+        write(_without_zeros(found.days) if style == "table" else found.days, style)
+    elif style != "table":
+        write(found.gaps, style)
+    elif gaps:
+        if found.differing_days.height:
+            write(_without_zeros(found.differing_days), style)
+            say("")
+        write(found.gaps, style)
+    note(
+        f"{some(found.listed, 'object')} listed, {found.objects:,} in the ledger, "
+        f"{some(found.rows, 'row')} in {some(found.files, 'file')}; {found.expired:,} expired, "
+        f"{found.young:,} too young to miss, {found.unreadable:,} unreadable, "
+        f"{found.skipped:,} skipped."
+    )
+    if found.reread is not None:
+        note(f"{some(found.reread, 'object')} read again.")
+    note(f"{some(gaps, 'gap')}." if gaps else "No gap: all of it agrees.")
+
+
+def _without_zeros(days: "pl.DataFrame") -> "pl.DataFrame":
+    """The days for a screen: without the counts that are zero on all of them."""
+    kept = {"account_id", "region", "date", "listed", "converted", "rows", "lake_rows"}
+    return days.select(c for c in days if c.name in kept or (c != 0).any())
 
 
 def _show_plan(listing: "pl.DataFrame", new: "pl.DataFrame", style: "Format") -> None:
