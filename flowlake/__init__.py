@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     )
     from flowlake.hunting import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
-    from flowlake.lake import Lake, Status, open_lake
+    from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
+    from flowlake.status import Status
     from flowlake.storage import Access
     from flowlake.verifying import Verification, verify
 
@@ -67,8 +68,9 @@ _HOMES = {
     ),
     "flowlake.hunting": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),
-    "flowlake.lake": ("Lake", "Status", "open_lake"),
+    "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
+    "flowlake.status": ("Status",),
     "flowlake.storage": ("Access",),
     "flowlake.verifying": ("Verification", "verify"),
 }

@@ -27,7 +27,7 @@ from flowlake.aws import explain
 from flowlake.errors import CommitConflict, LakeError, StorageError, UsageError
 from flowlake.fields import arrow_type, column_type, flows_schema
 from flowlake.storage import Access, delta_options, is_remote, open_storage
-from flowlake.writing import DataFile, rewrite_without, write_table
+from flowlake.writing import STATISTICS, DataFile, rewrite_without, write_table
 
 APPLICATION = "flowlake"
 
@@ -137,14 +137,17 @@ class Tables:
 
     def create(self, partition_by: Sequence[str]) -> None:
         """Make the tables that are not there yet; harmless beside another creator."""
+        stated = ",".join(name for name in STATISTICS if name not in partition_by)
         for name, schema in (*SCHEMAS.items(), ("flows", flows_schema())):
+            # Else readers of the log show the statistics of a table's first 32 columns alone.
+            states = {"delta.dataSkippingStatsColumns": stated} if name == "flows" else {}
             with contextlib.suppress(CommitConflict), _explained(self.url):
                 deltalake.DeltaTable.create(
                     self.table_url(name),
                     schema=deltalake.Schema.from_arrow(schema),
                     mode="ignore",
                     partition_by=list(partition_by) if name == "flows" else None,
-                    configuration=CONFIGURATION,
+                    configuration={**CONFIGURATION, **states},
                     storage_options=self._options(),
                 )
 
@@ -324,8 +327,7 @@ class Tables:
                 table_url=self.table_url("flows"),
                 storage=self.storage,
             )
-            if kept:
-                actions.append(_add(kept))
+            actions += [_add(file) for file in kept]
             actions.append(
                 RemoveAction(
                     path=live["path"],
@@ -351,15 +353,19 @@ def file_urls(table: deltalake.DeltaTable) -> list[str]:
 def live_files(flows: deltalake.DeltaTable) -> pl.DataFrame:
     """The files of a snapshot: path, size, rows, date, partition, and the ranges in its log.
 
-    Columns: ``path``, ``size``, ``rows``, ``date``, ``partition`` (struct of text), and the
-    ``min.…`` and ``max.…`` columns of the statistics that any file has.
+    Columns: ``path``, ``size``, ``rows``, ``transit_gateway_rows`` (those with a
+    ``resource_type``; null where the log does not say), ``date``, ``partition`` (struct of text),
+    and the ``min.…`` and ``max.…`` columns of the statistics that any file has.
     """
     listed = pl.DataFrame(pa.table(flows.get_add_actions(flatten=True)))
     by = flows.metadata().partition_columns
+    others = "null_count.resource_type"
     return listed.select(
         "path",
         size=pl.col("size_bytes"),
         rows=pl.col("num_records"),
+        transit_gateway_rows=pl.col("num_records")
+        - (pl.col(others) if others in listed.columns else pl.lit(None, pl.Int64)),
         date=pl.col("partition.date"),
         partition=pl.struct(pl.col(f"partition.{name}").cast(pl.String).alias(name) for name in by),
     ).hstack(listed.select(pl.col("^(min|max)[.].*$")))

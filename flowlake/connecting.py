@@ -12,7 +12,8 @@ parameters have names that no column has; the macro with the friendly names only
 import contextlib
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ import pyarrow as pa
 
 from flowlake import reference
 from flowlake.committing import OBJECTS, REJECTED, file_urls
-from flowlake.doors import damaged, files_sql, view_sql
+from flowlake.doors import TRANSIT_GATEWAY_FLOWS, View, damaged, files_sql, view_sql
 from flowlake.errors import LakeError, StorageError, UsageError
 from flowlake.fields import LAKE_COLUMNS
 from flowlake.lake import Lake, Names, When
@@ -40,7 +41,7 @@ SAVED = "saved"
 STORAGE_VERSION = "v1.0.0"
 """The file format, so that the shell or the driver may be older than the DuckDB that writes."""
 
-VIEWS = frozenset({"flows", "history", "objects", "rejects"})
+VIEWS = frozenset({"flows", "history", TRANSIT_GATEWAY_FLOWS, "objects", "rejects"})
 """The views of a database; all else in it is macros and the tables of `flowlake.reference`."""
 
 NOTHING = "(SELECT 1 WHERE false)"
@@ -69,8 +70,8 @@ def write_database(
 
     The file appears whole or not at all, in place of a database that was there before. It sees
     nothing that is converted later: write it again. Its views ``flows``, ``history`` (what lies
-    before ``since``; empty without one), ``objects`` and ``rejects`` show what the lake's own
-    doors show, in the time zone of the session that asks.
+    before ``since``; empty without one), ``transit_gateway_flows``, ``objects`` and ``rejects``
+    show what the lake's own doors show, in the time zone of the session that asks.
 
     Args:
         lake: the lake; its views name the files of one in S3 by their ``s3://`` addresses.
@@ -175,10 +176,8 @@ def _not_ours(path: Path) -> list[str]:
 def _make_views(connection: "duckdb.DuckDBPyConnection", lake: Lake, wanted: Window) -> None:
     import duckdb
 
-    accounts, regions = wanted.accounts, wanted.regions
-    past = Window(None, wanted.since, accounts, regions)
-    files = lake.files(wanted.since, wanted.until, accounts, regions)
-    before = [] if wanted.since is None else lake.files(None, wanted.since, accounts, regions)
+    past = lake.view("history", Window(None, wanted.since, wanted.accounts, wanted.regions))
+    before = replace(past, paths=[]) if wanted.since is None else past
     shown = lake.flows().collect_schema()
     stored = pl.DataFrame(pa.schema(lake.tables.table("flows").schema()).empty_table()).schema
     grown = stored.names()[-1] != LAKE_COLUMNS[-1].column
@@ -187,20 +186,27 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", lake: Lake, wanted: Win
         # A view is bound when it is made: here the files come through s3fs, later through httpfs.
         connection.register_filesystem(s3_filesystem(lake.tables.access))
 
-    def records(paths: Sequence[str], seen: Window) -> str:
-        if not paths:
-            return view_sql(NOTHING, (), stored, shown, Window())
-        source = files_sql(paths, stored, lake.partition_by, grown)
+    def records(view: View) -> str:
+        if not view.paths:
+            return view_sql(NOTHING, (), stored, shown, ())
+        source = files_sql(view.paths, stored, lake.partition_by, grown)
         try:
             there = connection.sql(source).columns
         except (duckdb.IOException, OSError) as error:
             raise damaged(lake.url, error) from error
-        return view_sql(f"({source})", there, stored, shown, seen)
+        return view_sql(f"({source})", there, stored, shown, view.conditions)
 
     rejects = _table_sql(lake, "rejects", REJECTED)
     views = {
-        "flows": (records(files, wanted), f"The flow log records of {_words(lake, wanted)}."),
-        "history": (records(before, past), "The records before those of flows."),
+        "flows": (
+            records(lake.view("flows", wanted)),
+            f"The records of VPC flow logs of {_words(lake, wanted)}.",
+        ),
+        "history": (records(before), "The records before those of flows."),
+        TRANSIT_GATEWAY_FLOWS: (
+            records(lake.view(TRANSIT_GATEWAY_FLOWS, wanted)),
+            "The records of transit gateway and Cloud WAN flow logs, of the window of flows.",
+        ),
         "objects": (
             f"{_table_sql(lake, 'objects', OBJECTS)} ORDER BY converted_at, url",
             "The ledger: every version of every raw object.",

@@ -29,13 +29,31 @@ _TYPES: dict[pl.DataType, str] = {
 }
 
 
+TRANSIT_GATEWAY_FLOWS = "transit_gateway_flows"
+
+KINDS = {
+    "flows": "resource_type IS NULL",
+    "history": "resource_type IS NULL",
+    TRANSIT_GATEWAY_FLOWS: "resource_type IS NOT NULL",
+}
+"""Which of the lake's records each view of them has."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view of the lake's records: its name, the files that can hold its window, the window."""
+    """A view of the lake's records: what it is called, reads and keeps."""
 
     name: str
     paths: Sequence[str]
+    """The files that can hold a record of it."""
     wanted: Window
+    only: str | None = None
+    """The condition of `KINDS`, if a file may hold other records too."""
+
+    @property
+    def conditions(self) -> list[str]:
+        """What its records fulfil, where the files may hold others."""
+        return [*_conditions(self.wanted), *([self.only] if self.only else [])]
 
 
 def open_connection(
@@ -97,7 +115,7 @@ def open_connection(
             except duckdb.IOException as error:
                 raise damaged(table_url, error) from error
         there = connection.table(source).columns
-        shown = view_sql(source, there, stored, schema, view.wanted)
+        shown = view_sql(source, there, stored, schema, view.conditions)
         connection.execute(f"CREATE VIEW {view.name} AS {shown}")
     return connection
 
@@ -167,14 +185,17 @@ def files_sql(
 
 
 def view_sql(
-    source: str, there: Sequence[str], stored: pl.Schema, schema: pl.Schema, wanted: Window
+    source: str,
+    there: Sequence[str],
+    stored: pl.Schema,
+    schema: pl.Schema,
+    conditions: Sequence[str],
 ) -> str:
-    """The SELECT that shows a source, which has the columns `there`, through a window."""
+    """The SELECT that shows a source, which has the columns `there`, under a view's conditions."""
     columns = [
         _shown(name, dtype, stored.get(name) if name in there else None)
         for name, dtype in schema.items()
     ]
-    conditions = _conditions(wanted)
     return f"SELECT {', '.join(columns)} FROM {source}" + (
         f" WHERE {' AND '.join(conditions)}" if conditions else ""
     )

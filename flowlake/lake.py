@@ -6,21 +6,22 @@ are never opened, then rows are filtered exactly. No query repeats it.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
 from flowlake.committing import REJECTED, Tables, file_urls, live_files
-from flowlake.doors import View, lock, open_connection, refused
+from flowlake.doors import KINDS, TRANSIT_GATEWAY_FLOWS, View, lock, open_connection, refused
 from flowlake.enrichment import Enrichment, register_enrichment
 from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
-from flowlake.fields import COLUMNS, LAKE_COLUMNS, polars_schema
+from flowlake.fields import LAKE_COLUMNS, polars_schema
 from flowlake.hunting import HUNTING, Indicator, hunt, parse_indicator, summarise
 from flowlake.queries import bind, load_query, run
+from flowlake.status import Status, sum_up
 from flowlake.storage import Access, canonical, delta_options, is_remote
 from flowlake.window import Window, window
 
@@ -29,33 +30,6 @@ if TYPE_CHECKING:
 
 When = datetime | str | None
 Names = str | Sequence[str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What a lake holds. Times are UTC, sizes bytes; a gone object is one replaced by a later."""
-
-    url: str
-    partition_by: tuple[str, ...]
-    batches: int
-    files: int
-    bytes: int
-    rows: int
-    objects: int
-    objects_bytes: int
-    lines: int
-    rejected: int
-    nodata: int
-    skipdata: int
-    misdated: int
-    unreadable: int
-    replaced: int
-    first: datetime | None
-    last: datetime | None
-    accounts: int
-    regions: int
-    sources: tuple[str, ...]
-    unknown_fields: tuple[str, ...]
 
 
 class Lake:
@@ -97,13 +71,15 @@ class Lake:
     def files(
         self, since: When = None, until: When = None, account: Names = None, region: Names = None
     ) -> list[str]:
-        """The Parquet files a window can need, by their partitions and statistics."""
-        return self._paths(window(since, until, account, region))
+        """The Parquet files ``flows`` can need of a window, by their partitions and statistics."""
+        return list(self.view("flows", window(since, until, account, region)).paths)
 
     def flows(
         self, since: When = None, until: When = None, account: Names = None, region: Names = None
     ) -> pl.LazyFrame:
-        """The flow log records of a window, lazy: every column of the lake, typed, times in UTC.
+        """The records of a window, lazy: every column of the lake, typed, times in UTC.
+
+        They are those of VPC flow logs; a transit gateway's are ``transit_gateway_flows``.
 
         Args:
             since: records that start at or after this; ISO 8601 or an age such as ``24h``.
@@ -114,7 +90,18 @@ class Lake:
         Raises:
             UsageError: for a time or account that cannot be read.
         """
-        return self._flows_of(window(since, until, account, region))
+        return self._records(self.view("flows", window(since, until, account, region)))
+
+    def transit_gateway_flows(
+        self, since: When = None, until: When = None, account: Names = None, region: Names = None
+    ) -> pl.LazyFrame:
+        """The records of transit gateway and Cloud WAN flow logs: those with a ``resource_type``.
+
+        They have the columns of ``flows``, and ``resource_type`` is ``unknown`` if the format of
+        a transit gateway's flow log leaves it out. The arguments and errors are those of ``flows``.
+        """
+        wanted = window(since, until, account, region)
+        return self._records(self.view(TRANSIT_GATEWAY_FLOWS, wanted))
 
     def history(
         self, since: When, days: int, account: Names = None, region: Names = None
@@ -127,14 +114,14 @@ class Lake:
             account: only this ``account_id`` or these.
             region: only this ``region`` or these.
         """
-        return self._flows_of(_before(window(since, None, account, region), days))
+        past = _before(window(since, None, account, region), days)
+        return self._records(self.view("history", past))
 
-    def _flows_of(self, wanted: Window) -> pl.LazyFrame:
-        paths = self._paths(wanted)
-        if not paths:
+    def _records(self, view: View) -> pl.LazyFrame:
+        if not view.paths:
             return pl.LazyFrame(schema=self._schema)
         flows = pl.scan_parquet(
-            paths,
+            list(view.paths),
             schema={n: t for n, t in self._stored.items() if n not in self.partition_by},
             hive_partitioning=True,
             hive_schema={name: self._stored[name] for name in self.partition_by},
@@ -146,7 +133,9 @@ class Lake:
             else pl.lit(None, dtype).alias(name)
             for name, dtype in self._schema.items()
         )
-        conditions = _conditions(wanted)
+        conditions = _conditions(view.wanted)
+        if view.only:
+            conditions.append(pl.sql_expr(view.only))
         return flows.filter(conditions) if conditions else flows
 
     def objects(self) -> pl.DataFrame:
@@ -193,15 +182,16 @@ class Lake:
         query = load_query(name, queries)
         wanted = window(since, until, account, region)
         values = bind(query, parameters)
-        views = [self._view("flows", wanted)]
+        sql = query.sql.lower()
+        views = self._views(wanted, sql)
         if query.history is not None:
             if wanted.since is None:
                 raise UsageError(
                     f"{name} compares a window with the days before it: say where it begins, with "
                     "since (--since 24h, or a date)."
                 )
-            views.append(self._view("history", _before(wanted, values[query.history])))
-        return run(self._connection(views, query.sql.lower()), query, values)
+            views.append(self.view("history", _before(wanted, values[query.history])))
+        return run(self._connection(views, sql), query, values)
 
     def hunt(
         self,
@@ -233,7 +223,7 @@ class Lake:
         """
         import duckdb
 
-        view = self._view("flows", window(since, until, account, region))
+        view = self.view("flows", window(since, until, account, region))
         connection = self._connection([view], HUNTING)
         wanted = [parse_indicator(each) if isinstance(each, str) else each for each in indicators]
         find = summarise if summary else hunt
@@ -264,7 +254,7 @@ class Lake:
         account: Names = None,
         region: Names = None,
     ) -> "duckdb.DuckDBPyRelation":
-        """Run one SELECT of your own over ``flows``, ``objects``, ``rejects`` and ``protocols``.
+        """Run one SELECT of your own over the tables that ``connect`` has.
 
         Raises:
             UsageError: for anything that is not one SELECT, and for what DuckDB refuses.
@@ -274,9 +264,8 @@ class Lake:
         wanted = window(since, until, account, region)
         try:
             text = statement.strip().lower()
-            connection = self._connection(
-                [self._view("flows", wanted)], None if text.startswith("show") else text
-            )
+            named = None if text.startswith("show") else text
+            connection = self._connection(self._views(wanted, named), named)
             statements = connection.extract_statements(statement)
             kinds = [str(each.type).rpartition(".")[2] for each in statements]
             if kinds != ["SELECT"]:
@@ -292,14 +281,28 @@ class Lake:
     ) -> "duckdb.DuckDBPyConnection":
         """Open a DuckDB connection that sees the lake, at this version, and nothing else.
 
-        It has ``flows`` (of the window), ``objects``, ``rejects`` and ``protocols``, is set to UTC,
-        and can neither open other files nor change its settings.
+        It has ``flows`` and ``transit_gateway_flows`` (of the window), ``objects``, ``rejects``,
+        and the small tables such as ``protocols``. It is set to UTC, and can neither open other
+        files nor change its settings.
         """
-        view = self._view("flows", window(since, until, account, region))
-        return self._connection([view])
+        return self._connection(self._views(window(since, until, account, region)))
 
-    def _view(self, name: str, wanted: Window) -> View:
-        return View(name, self._paths(wanted), wanted)
+    def view(self, name: str, wanted: Window) -> View:
+        """What ``flows``, ``history`` or ``transit_gateway_flows`` needs to show a window."""
+        there = pl.col("transit_gateway_rows")
+        fitting = there if name == TRANSIT_GATEWAY_FLOWS else pl.col("rows") - there
+        files = self._fitting(wanted).filter(fitting.fill_null(1) > 0).sort("path")
+        pure = files.filter(fitting == pl.col("rows")).height == files.height
+        root = self._tables.table_url("flows")
+        paths = [f"{root}/{path}" for path in files["path"]]
+        return View(name, paths, wanted, None if pure else KINDS[name])
+
+    def _views(self, wanted: Window, sql: str | None = None) -> list[View]:
+        """The views of a window that the SQL names; `flows` always."""
+        names = ["flows"]
+        if sql is None or TRANSIT_GATEWAY_FLOWS in sql:
+            names.append(TRANSIT_GATEWAY_FLOWS)
+        return [self.view(name, wanted) for name in names]
 
     def _connection(
         self, views: Sequence[View], sql: str | None = None
@@ -324,45 +327,9 @@ class Lake:
 
     def status(self) -> Status:
         """Sum up what the lake holds, from the ledger and the log; no data file is read."""
-        ledger = self._tables.ledger()
-        dead = ledger.filter(pl.col("object_id").is_in(ledger["replaces"].drop_nulls().implode()))
-        live = ledger.filter(~pl.col("object_id").is_in(dead["object_id"].implode()))
+        return sum_up(self._tables, self._flows, self._files, self._schema.names())
 
-        def total(column: str) -> int:
-            return int(live[column].sum())
-
-        return Status(
-            url=self.url,
-            partition_by=self.partition_by,
-            batches=self._flows.transaction_version("flowlake") or 0,
-            files=self._files.height,
-            bytes=int(self._files["size"].sum()),
-            rows=int(self._files["rows"].sum()),
-            objects=live.height,
-            objects_bytes=total("size"),
-            lines=total("lines"),
-            rejected=total("rejected"),
-            nodata=total("nodata"),
-            skipdata=total("skipdata"),
-            misdated=total("misdated"),
-            unreadable=live.filter(pl.col("state") == "unreadable").height,
-            replaced=dead.height,
-            first=_extreme(self._files, "min.start_time", first=True),
-            last=_extreme(self._files, "max.end_time", first=False),
-            accounts=self._distinct("account_id", live),
-            regions=self._distinct("region", live),
-            sources=tuple(live["source"].unique().sort()),
-            unknown_fields=tuple(
-                name for name in self._schema if name not in {each.column for each in COLUMNS}
-            ),
-        )
-
-    def _distinct(self, column: str, live: pl.DataFrame) -> int:
-        if column in self.partition_by:
-            return self._files["partition"].struct.field(column).n_unique()
-        return live[column].drop_nulls().n_unique()
-
-    def _paths(self, wanted: Window) -> list[str]:
+    def _fitting(self, wanted: Window) -> pl.DataFrame:
         files = self._files
         conditions = []
         for bound, column in (("since", "max.start_time"), ("until", "min.start_time")):
@@ -381,9 +348,7 @@ class Lake:
                     (pl.col(f"min.{column}") <= max(names))
                     & (pl.col(f"max.{column}") >= min(names))
                 )
-        kept = files.filter(conditions) if conditions else files
-        root = self._tables.table_url("flows")
-        return [f"{root}/{path}" for path in kept["path"].sort()]
+        return files.filter(conditions) if conditions else files
 
 
 def open_lake(
@@ -427,11 +392,3 @@ def _conditions(wanted: Window) -> list[pl.Expr]:
     if wanted.regions:
         conditions.append(pl.col("region").is_in(wanted.regions))
     return conditions
-
-
-def _extreme(files: pl.DataFrame, column: str, *, first: bool) -> datetime | None:
-    if column not in files.columns:
-        return None
-    found = files[column].min() if first else files[column].max()
-    assert found is None or (isinstance(found, date) and isinstance(found, datetime))
-    return found

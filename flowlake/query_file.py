@@ -21,9 +21,10 @@ lacks and without which there is no answer. ``history: days`` names the paramete
 many days before the window the table `history` reaches back.
 
 FROM names only the tables in `TABLES`, which the connection provides: `flows`, the records of the
-window; `history`, those before it; and the small tables of `flowlake.reference`. Besides DuckDB's
-functions the SQL may call the macros of `flowlake.macros`. Every file is checked when it is
-loaded, and DuckDB's own parser judges the SQL.
+window; `history`, those before it; `transit_gateway_flows`, those of the window that no VPC flow
+log has; and the small tables of `flowlake.reference`. Besides DuckDB's functions the SQL may call
+the macros of `flowlake.macros`. Every file is checked when it is loaded, and DuckDB's own parser
+judges the SQL.
 """
 
 import functools
@@ -41,7 +42,7 @@ from flowlake.fields import COLUMNS
 if TYPE_CHECKING:
     import duckdb
 
-TABLES = frozenset({"flows", "history", *reference.TABLES})
+TABLES = frozenset({"flows", "history", "transit_gateway_flows", *reference.TABLES})
 """What a saved query may name in FROM, besides its own WITH tables."""
 
 ONCE = ("name", "title", "description", "returns")

@@ -238,6 +238,7 @@ def size(count: float) -> str:
 def facts_text(found: Mapping[str, Any]) -> str:
     """Named facts, such as a status, as aligned lines; what is a size is in human units."""
     lines = []
+    width = max(map(len, found)) + 2
     for name, value in found.items():
         if "bytes" in name:
             text = size(value)
@@ -245,7 +246,7 @@ def facts_text(found: Mapping[str, Any]) -> str:
             text = ", ".join(map(cell, value)) or "none"
         else:
             text = cell(value)
-        lines.append(f"{name.replace('_', ' '):16}{text}")
+        lines.append(f"{name.replace('_', ' '):{width}}{text}")
     return "\n".join(lines)
 
 

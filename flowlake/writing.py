@@ -30,8 +30,8 @@ BLOOM_FALSE_POSITIVES = 0.01
 PLAIN = ("bytes", "srcport", "dstport")
 """Numbers of so many values that a dictionary of them costs more than it saves."""
 
-STATISTICS = ("start_time", "end_time", *BLOOM_COLUMNS, "account_id", "region")
-"""Columns whose range each file's entry in the log always states."""
+STATISTICS = ("start_time", "end_time", *BLOOM_COLUMNS, "account_id", "region", "resource_type")
+"""Columns whose range and nulls each file's entry in the log always states."""
 
 SORT_BY = ("interface_id", "srcaddr")
 HOUR = 3_600_000_000
@@ -68,7 +68,9 @@ def write_flows(
     table_url: str,
     storage: Storage,
 ) -> list[DataFile]:
-    """Write canonical frames into the flows table's folder, at once, one file a partition.
+    """Write canonical frames into the flows table's folder, at once.
+
+    Each partition gets one file, or two if it has both records of VPC flow logs and others.
 
     Args:
         frames: columns of the lake, text as Categorical, with the partition columns filled.
@@ -81,11 +83,13 @@ def write_flows(
         StorageError: when a file cannot be written; files already written stay invisible.
     """
     within = pa.schema([field for field in schema if field.name not in partition_by])
-    written = []
+    written: list[DataFile] = []
     for key, parts in _by_partition(frames, partition_by).items():
-        part = pl.concat(parts, how="diagonal")
         partition = dict(zip(partition_by, key, strict=True))
-        written.append(_write_file(part, within, partition, table_url, storage))
+        written += [
+            _write_file(part, within, partition, table_url, storage)
+            for part in _apart(pl.concat(parts, how="diagonal"))
+        ]
     return written
 
 
@@ -100,17 +104,28 @@ def write_table(
 
 def rewrite_without(
     file: pa.Table, object_ids: Sequence[int], *, partition: dict[str, str], **place: Any
-) -> DataFile | None:
-    """Write a live file's rows again without those of some objects; None when none are left."""
+) -> list[DataFile]:
+    """Write a live file's rows again without those of some objects; no file when none are left."""
     keep = pl.from_arrow(file.column("object_id").combine_chunks())
     assert isinstance(keep, pl.Series)
     mask = ~keep.is_in(list(object_ids))
     if not mask.any():
-        return None
+        return []
     frame = pl.from_arrow(file)
     assert isinstance(frame, pl.DataFrame)
     kept = frame.filter(mask).with_columns(pl.col(pl.String).cast(pl.Categorical))
-    return _write_file(kept, file.schema, dict(partition), place["table_url"], place["storage"])
+    return [
+        _write_file(part, file.schema, dict(partition), place["table_url"], place["storage"])
+        for part in _apart(kept)
+    ]
+
+
+def _apart(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """The records of VPC flow logs and the others, so that no file holds both."""
+    if "resource_type" not in rows.columns:
+        return [rows]
+    vpc = rows["resource_type"].is_null()
+    return [rows.filter(vpc), rows.filter(~vpc)] if 0 < vpc.sum() < rows.height else [rows]
 
 
 def _by_partition(

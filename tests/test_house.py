@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tasks", "fingerprints"),
     ("executing", "planning", "inspecting"),
     (
-        *("converting", "doors"),
+        *("converting", "doors", "status"),
         *(f"analyses.{room}" for room in ROOMS),
     ),
     ("analyses",),

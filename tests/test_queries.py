@@ -103,7 +103,7 @@ def test_duckdb_evaluates_a_default(line: str, default: object) -> None:
         (HEADER + "\nCOPY (FROM flows) TO 'x'", "talk.sql:9: the file must hold one SELECT"),
         (
             HEADER + SQL.replace("flows", "'x.csv'"),
-            "traffic_paths, uncaptured_traffic; not x.csv",
+            "transit_gateway_flows, uncaptured_traffic; not x.csv",
         ),
         (HEADER + SQL.replace("flows", "read_csv('x')"), "not read_csv"),
         (HEADER + SQL.replace("flows", "flows, other.flows"), "not other.flows"),

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from flowlake.errors import NotAFlowLog, ObjectUnreadable
+from flowlake.fields import TRANSIT_GATEWAY, field_for
 from flowlake.layout import UNKNOWN
 from flowlake.reading.compression import GZIP_MAGIC, inflated, whole_lines
 from flowlake.reading.detecting import STAMP
@@ -55,7 +56,8 @@ def read_object(raw: RawObject, body: bytes, formats: Sequence[Format] = ()) -> 
 
     ``account_id`` and ``region`` come from the record, else from the object's name, else are
     ``unknown``; ``date`` is the UTC date of ``start``, else of ``end``, else of the name; a date
-    more than seven days from the name's is the name's, and the row counts as misdated.
+    more than seven days from the name's is the name's, and the row counts as misdated. A record
+    whose format has a transit gateway's fields has a ``resource_type``, if only ``unknown``.
 
     Args:
         raw: what is known of the object.
@@ -69,7 +71,7 @@ def read_object(raw: RawObject, body: bytes, formats: Sequence[Format] = ()) -> 
     try:
         for batch in _read(body, formats):
             date, misdated = _dates(batch.flows, raw)
-            yield replace(batch, flows=_canonical(batch.flows, raw, date), misdated=misdated)
+            yield replace(batch, flows=_canonical(batch, raw, date), misdated=misdated)
     except NotAFlowLog as error:
         if raw.flow_log_id is None:
             raise
@@ -119,10 +121,14 @@ def _dates(flows: pl.DataFrame, raw: RawObject) -> tuple[pl.Series, int]:
     return dates.set(~near.fill_null(False), named), far
 
 
-def _canonical(flows: pl.DataFrame, raw: RawObject, date: pl.Series) -> pl.DataFrame:
+def _canonical(batch: Batch, raw: RawObject, date: pl.Series) -> pl.DataFrame:
+    flows = batch.flows
+    # A format may leave resource-type out: its other fields tell whose records these are.
+    apart = any(field_for(name).sources == TRANSIT_GATEWAY for name in batch.fields)
     return flows.with_columns(
         _else_named(flows, "account_id", raw.account_id),
         _else_named(flows, "region", raw.region),
+        *([_else_named(flows, "resource_type", None)] if apart else []),
         object_id=pl.lit(raw.object_id, pl.Int64),
         flow_log_id=pl.lit(raw.flow_log_id, pl.Categorical),
         date=date,

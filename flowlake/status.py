@@ -1,0 +1,107 @@
+"""A lake summed up from its ledger and its log, without reading data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import deltalake
+import polars as pl
+
+from flowlake.committing import APPLICATION, Tables
+from flowlake.fields import COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a lake holds. Times are UTC, sizes bytes; a gone object is one replaced by a later.
+
+    ``rows`` are those of all flow logs; ``transit_gateway_rows`` those among them that are in
+    ``transit_gateway_flows``, None in a lake whose log does not say it of every file.
+    """
+
+    url: str
+    partition_by: tuple[str, ...]
+    batches: int
+    files: int
+    bytes: int
+    rows: int
+    transit_gateway_rows: int | None
+    objects: int
+    objects_bytes: int
+    lines: int
+    rejected: int
+    nodata: int
+    skipdata: int
+    misdated: int
+    unreadable: int
+    skipped: int
+    """Objects that are no flow logs."""
+    replaced: int
+    first: datetime | None
+    last: datetime | None
+    accounts: int
+    regions: int
+    sources: tuple[str, ...]
+    unknown_fields: tuple[str, ...]
+
+
+def sum_up(
+    tables: Tables, flows: deltalake.DeltaTable, files: pl.DataFrame, columns: Sequence[str]
+) -> Status:
+    """Sum up a lake.
+
+    Args:
+        tables: the lake's tables; its ledger is read as it is now.
+        flows: the snapshot of ``flows``.
+        files: what ``live_files`` says of that snapshot.
+        columns: the columns that the lake shows.
+    """
+    partition_by = tuple(flows.metadata().partition_columns)
+    ledger = tables.ledger()
+    dead = ledger.filter(pl.col("object_id").is_in(ledger["replaces"].drop_nulls().implode()))
+    live = ledger.filter(~pl.col("object_id").is_in(dead["object_id"].implode()))
+
+    def total(column: str) -> int:
+        return int(live[column].sum())
+
+    def distinct(column: str) -> int:
+        if column in partition_by:
+            return files["partition"].struct.field(column).n_unique()
+        return live[column].drop_nulls().n_unique()
+
+    apart = files["transit_gateway_rows"]
+    return Status(
+        url=tables.url,
+        partition_by=partition_by,
+        batches=flows.transaction_version(APPLICATION) or 0,
+        files=files.height,
+        bytes=int(files["size"].sum()),
+        rows=int(files["rows"].sum()),
+        transit_gateway_rows=None if apart.null_count() else int(apart.sum()),
+        objects=live.height,
+        objects_bytes=total("size"),
+        lines=total("lines"),
+        rejected=total("rejected"),
+        nodata=total("nodata"),
+        skipdata=total("skipdata"),
+        misdated=total("misdated"),
+        unreadable=live.filter(pl.col("state") == "unreadable").height,
+        skipped=live.filter(pl.col("state") == "skipped").height,
+        replaced=dead.height,
+        first=_extreme(files, "min.start_time", first=True),
+        last=_extreme(files, "max.end_time", first=False),
+        accounts=distinct("account_id"),
+        regions=distinct("region"),
+        sources=tuple(live["source"].unique().sort()),
+        unknown_fields=tuple(
+            name for name in columns if name not in {each.column for each in COLUMNS}
+        ),
+    )
+
+
+def _extreme(files: pl.DataFrame, column: str, *, first: bool) -> datetime | None:
+    if column not in files.columns:
+        return None
+    found = files[column].min() if first else files[column].max()
+    assert found is None or (isinstance(found, date) and isinstance(found, datetime))
+    return found
