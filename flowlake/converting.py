@@ -166,9 +166,9 @@ def _tasks(new: Sequence[RawObject], workers: int) -> list[list[RawObject]]:
     total = sum(raw.size for raw in new)
     most = min(TASK_BYTES, max(1 << 20, total // (workers * 4)))
     tasks: list[list[RawObject]] = []
-    size = most
+    size = 0
     for raw in new:
-        if size + raw.size > most or len(tasks[-1]) >= TASK_OBJECTS:
+        if not tasks or size + raw.size > most or len(tasks[-1]) >= TASK_OBJECTS:
             tasks.append([])
             size = 0
         tasks[-1].append(raw)

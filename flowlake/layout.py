@@ -6,8 +6,9 @@ Keys of flow logs in S3 (Amazon VPC User Guide, "Flow log files")::
         <account>_vpcflowlogs_<region>_<fl-…>_YYYYMMDDTHHMMZ_<hash>.log.gz
 
 The Hive-compatible form spells the folders ``aws-account-id=…/aws-service=…/aws-region=…/
-year=…/month=…/day=…/[hour=…/]``. The file name is the same in both, so the file name alone
-decides; the folders only steer the listing.
+year=…/month=…/day=…/[hour=…/]``; an older page of the guide has ``service=…``. Parquet ends in
+``.log.parquet``. The file name is the same in all, so the file name alone decides; the folders
+only steer the listing.
 """
 
 import re
@@ -22,8 +23,8 @@ UNKNOWN = "unknown"
 """The partition value where neither the record nor the key says better."""
 
 FILE_NAME = re.compile(
-    r"(?P<account_id>[0-9]{12})_vpcflowlogs_(?P<region>[a-z0-9-]+)_(?P<flow_log_id>fl-[0-9a-z]+)"
-    r"_(?P<slot>[0-9]{8}T[0-9]{4})Z_[^_/]+$"
+    r"(?:^|[^0-9])(?P<account_id>[0-9]{12})_vpcflowlogs_(?P<region>[a-z0-9-]+)"
+    r"_(?P<flow_log_id>fl-[0-9a-z]+)_(?P<slot>[0-9]{8}T[0-9]{4})Z_[^_/]+$"
 )
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -71,6 +72,21 @@ def object_key(
     return f"{prefix}AWSLogs/{account_id}/vpcflowlogs/{region}/{day}/{name}"
 
 
+def hive_key(key: str) -> str:
+    """The key of the same object where Hive-compatible prefixes and per-hour folders are chosen.
+
+    Args:
+        key: one of ``object_key``.
+    """
+    prefix, _, below = key.partition("AWSLogs/")
+    name = parse_key(below)
+    return (
+        f"{prefix}AWSLogs/aws-account-id={name.account_id}/aws-service=vpcflowlogs/"
+        f"aws-region={name.region}/{name.slot:year=%Y/month=%m/day=%d/hour=%H}/"
+        + below.rpartition("/")[2]
+    )
+
+
 def partition_path(values: Mapping[str, str | date]) -> str:
     """The lake's Hive folder for partition values, in their order: ``date=…/region=…``."""
     return "/".join(f"{column}={quote(str(value), safe='')}" for column, value in values.items())
@@ -78,7 +94,7 @@ def partition_path(values: Mapping[str, str | date]) -> str:
 
 FOLDER = re.compile(
     r"/AWSLogs/(?:o-[a-z0-9]+/)?(?:aws-account-id=)?(?P<account_id>[0-9]{12})/"
-    r"(?:(?:aws-)?(?:service=)?vpcflowlogs/(?:(?:aws-region=)?(?P<region>[a-z0-9-]+)/"
+    r"(?:(?:aws-)?(?:service=)?vpcflowlogs/(?:(?:aws-region=)?(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+)/"
     r"(?:(?:year=)?(?P<year>[0-9]{4})/(?:(?:month=)?(?P<month>[0-9]{2})/"
     r"(?:(?:day=)?(?P<day>[0-9]{2})/)?)?)?)?)?"
 )

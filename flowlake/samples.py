@@ -12,7 +12,7 @@ scanning; those of S3 and DynamoDB are AWS's own.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -231,10 +231,10 @@ def sample_tables(
         for number, (account, region) in enumerate(product(accounts, regions)):
             # Each format turns up in every account and, with two of each, in every region.
             header = tuple(formats[sum(divmod(number, len(regions))) % len(formats)])
-            flow_log = "fl-0" + _digest(account, region, *header)
-            digest = _digest(seed, flow_log, slot)
+            flow_log = "fl-0" + stable_name(account, region, *header)
+            digest = stable_name(seed, flow_log, slot)
             random = np.random.Generator(np.random.PCG64(int(digest, 16)))
-            estate, book = _network(account, region, number % 16)
+            estate, book = network(account, region, number % 16)
             traffic = _traffic(_connections(random, seconds, records_per_object), estate, book)
             key = object_key(account, region, flow_log, slot, digest[:8])
             yield key, _in_format(traffic.head(records_per_object), header)
@@ -249,17 +249,33 @@ def sample_objects(**knobs: Unpack[SampleKnobs]) -> Iterator[tuple[str, bytes]]:
         yield key, object_bytes(table)
 
 
-def write_sample(target: Target, prefix: str = "", **knobs: Unpack[SampleKnobs]) -> SampleSummary:
+Tables = Iterable[tuple[str, pl.DataFrame]]
+Delivery = Iterator[tuple[str, bytes, int]]
+"""Objects to put: the key, the bytes, and how many records they hold."""
+
+
+def deliver_text(tables: Tables) -> Delivery:
+    """Deliver tables as AWS does unless told otherwise: gzipped text in the default layout."""
+    for key, table in tables:
+        yield key, object_bytes(table), table.height
+
+
+def write_sample(
+    target: Target,
+    prefix: str = "",
+    deliver: Callable[[Tables], Delivery] = deliver_text,
+    **knobs: Unpack[SampleKnobs],
+) -> SampleSummary:
     """Generate a sample bucket and put it into ``target`` at once; say what was written.
 
     ``prefix`` comes before each key as it stands, so a storage that goes by full URLs gets
-    ``s3://bucket/`` or ``/folder/``. The other knobs are those of ``sample_tables``.
+    ``s3://bucket/`` or ``/folder/``. ``deliver`` makes objects of the tables; the other knobs are
+    those of ``sample_tables``.
     """
     objects = records = size = 0
-    for key, table in sample_tables(**knobs):
-        body = object_bytes(table)
+    for key, body, held in deliver(sample_tables(**knobs)):
         target.put(prefix + key, body)
-        objects, records, size = objects + 1, records + table.height, size + len(body)
+        objects, records, size = objects + 1, records + held, size + len(body)
     return SampleSummary(objects, records, size)
 
 
@@ -290,7 +306,7 @@ def _type(name: str) -> pl.DataType:
     return pl.String() if field_for(name).type == "text" else pl.Int64()
 
 
-def _digest(*parts: object) -> str:
+def stable_name(*parts: object) -> str:
     """Name something for good: sixteen hexadecimal digits that depend on ``parts`` alone."""
     return blake2b(" ".join(map(str, parts)).encode(), digest_size=8).hexdigest()
 
@@ -401,7 +417,7 @@ def _connections(random: np.random.Generator, slot: int, count: int) -> pl.DataF
 
 
 @lru_cache(maxsize=64)
-def _network(account: str, region: str, number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def network(account: str, region: str, number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """List an account's interfaces in a region, and the addresses that its network's codes mean."""
     zone = region
     for word in ("gov", "north", "south", "east", "west", "central"):
@@ -411,10 +427,10 @@ def _network(account: str, region: str, number: int) -> tuple[pl.DataFrame, pl.D
         vpc, subnet = ("172.31" if host in _POOLS["legacy"] else "10.0"), host // 8
         interface = {
             "account-id": account,
-            "interface-id": "eni-0" + _digest(account, region, "interface", host),
-            "vpc-id": "vpc-0" + _digest(account, region, vpc),
-            "subnet-id": "subnet-0" + _digest(account, region, "subnet", subnet),
-            "instance-id": "i-0" + _digest(account, region, "instance", host),
+            "interface-id": "eni-0" + stable_name(account, region, "interface", host),
+            "vpc-id": "vpc-0" + stable_name(account, region, vpc),
+            "subnet-id": "subnet-0" + stable_name(account, region, "subnet", subnet),
+            "instance-id": "i-0" + stable_name(account, region, "instance", host),
             "region": region,
             "az-id": f"{zone.replace('-', '')}-az{1 + subnet % 3}",
             "interface-type": None,

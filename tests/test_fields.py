@@ -28,7 +28,7 @@ from flowlake.fields import (
     polars_schema,
 )
 
-RECORDS = sorted((Path(__file__).parent / "data" / "records").glob("*.log"))
+RECORDS = sorted((Path(__file__).parent / "data" / "records").glob("*-v[2-6].log"))
 
 VPC = [field for field in FIELDS if "vpc" in field.sources]
 TRANSIT_GATEWAY = [field for field in FIELDS if "transit-gateway" in field.sources]

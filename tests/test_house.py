@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "writing",
         "enrichment",
     ),
-    ("reading.detecting", "reading.values"),
+    ("shapes", "reading.detecting", "reading.values"),
     ("reading.careful", "reading.parquet"),
     ("reading.text",),
     ("reading.messages",),

@@ -12,6 +12,7 @@ from flowlake.layout import (
     PARTITION_VALUE,
     UNKNOWN,
     ObjectName,
+    hive_key,
     may_hold,
     object_key,
     parse_key,
@@ -34,6 +35,8 @@ LAYOUTS = {
     "per hour": f"{PLAIN}22/",
     "hive": HIVE,
     "hive per hour": f"{HIVE}hour=22/",
+    "hive of an older page": HIVE.replace("aws-service=", "service="),
+    "hive, organization": HIVE.replace("AWSLogs/", "AWSLogs/o-a1b2c3d4e5/"),
     "organization": f"AWSLogs/o-a1b2c3d4e5/{ACCOUNT}/vpcflowlogs/{REGION}/2026/01/14/",
     "prefix": f"team a/logs=1/{PLAIN}",
     "prefix that looks alike": f"AWSLogs/{PLAIN}",
@@ -60,6 +63,7 @@ def test_a_file_name_speaks_in_every_layout(folder: str) -> None:
         *(NAME.replace(".log.gz", end) for end in (".log", ".log.parquet", "", ".log.gz.1")),
         NAME.replace(REGION, "us-gov-west-1"),
         NAME.replace("fl-1234abcd", "fl-0123456789abcdef0"),
+        f"copy-of-{NAME}",
     ],
 )
 def test_names_that_speak(name: str) -> None:
@@ -72,6 +76,7 @@ def test_names_that_speak(name: str) -> None:
     [
         *("flows.log.gz", "", NAME + "/", NAME + "/part", NAME.replace("_fe123456.log.gz", "_")),
         NAME.replace(ACCOUNT, "12345678901"),
+        NAME.replace(ACCOUNT, "9" + ACCOUNT),
         NAME.replace("vpcflowlogs", "CloudTrail"),
         NAME.replace("20260114", "20260230"),
         NAME.replace("T2205Z", "T2260Z"),
@@ -192,12 +197,19 @@ def test_a_listing_turns_back_as_soon_as_it_can(
         "s3://bucket/AWSLogs/o-a1b2c3d4e5/",
         "s3://bucket/my copies/2019/01/01/",
         f"s3://bucket/myAWSLogs/{ACCOUNT}/",
+        "s3://bucket/AWSLogs/000000000000/vpcflowlogs/2019/01/01/",
         "s3://bucket/awslogs/999999999999/",
         "/data/",
     ],
 )
 def test_a_folder_that_is_not_awss_own_may_hold_anything(folder: str) -> None:
     assert may_hold(folder, Window(SLOT, SLOT + timedelta(days=1), ("000000000000",), ("x",)))
+
+
+@pytest.mark.parametrize("prefix", ["", "team a/", "s3://bucket/"])
+def test_hive_keys(prefix: str) -> None:
+    plain = object_key(ACCOUNT, REGION, "fl-1234abcd", SLOT, "fe123456", prefix=prefix)
+    assert hive_key(plain) == f"{prefix}{HIVE}hour=22/{NAME}"
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,14 @@ def _to_reread(deep: bool, sample: str | None) -> "int | Literal['all'] | None":
 
 def sample(
     target: Annotated[str, typer.Argument(metavar="DIR|s3://…", help="Where to put the bucket.")],
+    shape: Annotated[
+        str,
+        typer.Option(
+            metavar="SHAPE",
+            help="text, hive, parquet, hive-parquet, transit-gateway, export, subscription or "
+            "messages.",
+        ),
+    ] = "text",
     seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 7,
     hours: Annotated[int, typer.Option(min=1, help="How many hours it covers.")] = 4,
     records: Annotated[int, typer.Option(min=1, metavar="N", help="Records in each object.")] = 500,
@@ -258,12 +266,13 @@ def sample(
 ) -> None:
     """Make a small seeded sample bucket, laid out as AWS does."""
     from flowlake.rendering import size
-    from flowlake.samples import write_sample
+    from flowlake.shapes import write_shape
     from flowlake.storage import canonical, open_storage
 
     place = canonical(target)
-    made = write_sample(
+    made = write_shape(
         open_storage(place, access(profile, request_payer)),
+        shape,
         prefix=f"{place}/",
         seed=seed,
         hours=hours,

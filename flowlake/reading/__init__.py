@@ -19,6 +19,7 @@ from flowlake.fields import TRANSIT_GATEWAY, field_for
 from flowlake.layout import UNKNOWN
 from flowlake.reading.compression import GZIP_MAGIC, inflated, whole_lines
 from flowlake.reading.detecting import STAMP
+from flowlake.reading.foreign import kind_of, signature_of
 from flowlake.reading.formats import REJECTS, Batch, Format, parse_format
 from flowlake.reading.messages import JSON, read_messages
 from flowlake.reading.parquet import MAGIC, read_parquet
@@ -84,17 +85,27 @@ def _read(body: bytes, formats: Sequence[Format]) -> Iterator[Batch]:
     pieces, longest = inflated(body)
     head = next(pieces, b"")
     pieces = itertools.chain([head], pieces)
+    if (kind := signature_of(head)) is not None:
+        raise NotAFlowLog(kind)
     if head.startswith(MAGIC):
         return read_parquet(b"".join(pieces) if body[:2] == GZIP_MAGIC else body)
     if JSON.match(head):
         return read_messages(pieces, head[:HEAD], formats)
     chunks = whole_lines(pieces, longest)
     if STAMP.match(head.lstrip()):
-        return (
-            replace(batch, shape="export")
-            for batch in read_text((STAMP.sub(b"", chunk) for chunk in chunks), formats)
-        )
+        return _read_export(chunks, head[:HEAD], formats)
     return read_text(chunks, formats)
+
+
+def _read_export(
+    chunks: Iterator[bytes], head: bytes, formats: Sequence[Format]
+) -> Iterator[Batch]:
+    """Read lines without their stamps; other logs have stamps too, and are named by them."""
+    try:
+        for batch in read_text((STAMP.sub(b"", chunk) for chunk in chunks), formats):
+            yield replace(batch, shape="export")
+    except NotAFlowLog as error:
+        raise NotAFlowLog(kind_of(head)) from error
 
 
 def _dates(flows: pl.DataFrame, raw: RawObject) -> tuple[pl.Series, int]:

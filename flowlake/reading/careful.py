@@ -37,7 +37,7 @@ def read_carefully(
 def refuse(text: bytes, fields: tuple[Field, ...], line_number: int, reason: str) -> Batch:
     """Reject every line of a text that is not blank, all for the same reason."""
     return _batch(
-        pl.DataFrame(schema=types(fields) if not names_twice(fields) else {}),
+        pl.DataFrame(),
         [
             (line_number + index, reason, _shown(line))
             for index, line in enumerate(_lines(text))
