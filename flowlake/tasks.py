@@ -18,7 +18,7 @@ from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
 from flowlake.reading import REJECTS, Batch, RawObject, read_object
-from flowlake.storage import Access, is_remote, open_storage
+from flowlake.storage import Access, Body, is_remote, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
 ROWS_PER_FILE = 1_000_000
@@ -135,7 +135,7 @@ class _Conversion:
         self._result.ledger = pa.Table.from_pylist(self._ledger, schema=OBJECTS)
         return self._result
 
-    def _read(self, raw: RawObject, body: bytes) -> _Count:
+    def _read(self, raw: RawObject, body: Body) -> _Count:
         count = _Count()
         for batch in read_object(raw, body):
             count.add(batch)
@@ -211,10 +211,10 @@ class _Conversion:
         self._rejects = []
 
 
-def _fetched(task: Task) -> Iterator[tuple[RawObject, bytes | StorageError]]:
+def _fetched(task: Task) -> Iterator[tuple[RawObject, Body | StorageError]]:
     """The objects' bytes in order, fetched ahead as far as a bound of bytes allows."""
     threads = FETCH_THREADS if is_remote(task.objects[0].url) else 1
-    ahead: deque[tuple[RawObject, Future[bytes]]] = deque()
+    ahead: deque[tuple[RawObject, Future[Body]]] = deque()
     bytes_ahead = 0
     waiting = deque(task.objects)
     with ThreadPoolExecutor(threads) as pool:

@@ -21,7 +21,11 @@ ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
     ("aws", "addresses", "reference", "storage.places"),
-    ("storage.bucket", "storage.folder"),
+    (
+        *("storage.bucket", "storage.folder", "storage.stdin"),
+        *("storage.wildcards", "storage.events", "storage.inventory"),
+    ),
+    ("storage.object_list",),
     ("window", "storage", "query_file", "macros", "analyses.counting"),
     ("layout", "queries"),
     ("samples", "reading.formats", "reading.compression", "writing", "enrichment"),

@@ -15,6 +15,7 @@ from flowlake.layout import UNKNOWN
 from flowlake.reading.compression import line_chunks
 from flowlake.reading.formats import REJECTS, Batch
 from flowlake.reading.text import read_text
+from flowlake.storage import Body
 
 __all__ = ["REJECTS", "Batch", "RawObject", "read_object"]
 
@@ -39,7 +40,7 @@ class RawObject:
     replaces: int | None = None
 
 
-def read_object(raw: RawObject, body: bytes) -> Iterator[Batch]:
+def read_object(raw: RawObject, body: Body) -> Iterator[Batch]:
     """Read an object's bytes into batches whose flows have every column a lake needs of them.
 
     ``account_id`` and ``region`` come from the record, else from the object's name, else are

@@ -1,18 +1,22 @@
 """Bytes as delivered -> chunks of whole text lines, in bounded memory."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from isal import igzip_lib
 
 from flowlake.errors import ObjectUnreadable
+from flowlake.storage import Body
 
 CHUNK = 64 << 20
 """Text is parsed in pieces of about this many bytes."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 
+FEED = 1 << 18
 
-def line_chunks(body: bytes, chunk: int = CHUNK) -> Iterator[bytes]:
+
+def line_chunks(body: Body, chunk: int = CHUNK) -> Iterator[bytes]:
     """Yield the object's text in pieces that end at a line's end.
 
     A gzip body may have several members. A body that is longer than a chunk is first read through
@@ -66,31 +70,46 @@ def _refuse_endless_line(pieces: Iterable[bytes], longest: int) -> None:
             length = len(piece) - 1 - piece.rfind(b"\n")
 
 
-def _pieces(body: bytes, chunk: int) -> Iterator[bytes]:
-    if body.startswith(GZIP_MAGIC):
+def _pieces(body: Body, chunk: int) -> Iterator[bytes]:
+    if body[:2] == GZIP_MAGIC:
         return _gunzip(body, chunk)
     return (body[at : at + chunk] for at in range(0, len(body), chunk))
 
 
-def _gunzip(body: bytes, chunk: int) -> Iterator[bytes]:
+def _gunzip(body: Body, chunk: int) -> Iterator[bytes]:
     """Inflate every member; isal checks each one's CRC and length."""
     # The last member's length, and one more to meet its end: a buffer of the right size from the
     # start halves the time. It is a hint, which may be wrong.
     room = min(chunk, max(len(body), 1 + int.from_bytes(body[-4:], "little")))
-    data = body
-    while data:
-        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        try:
-            piece = member.decompress(data, room)
-            yield piece
-            while not member.eof:
-                if not piece and member.needs_input:
-                    raise ObjectUnreadable("the gzip stream ends before its end: truncated")
-                piece = member.decompress(b"", chunk)
-                if piece:
-                    yield piece
-        except igzip_lib.error as error:  # type: ignore[misc]  # the stub calls it an instance
-            raise ObjectUnreadable(f"the gzip stream is corrupt: {error}") from error
-        data = member.unused_data.lstrip(b"\0")
-        if data and not data.startswith(GZIP_MAGIC):
-            raise ObjectUnreadable("the gzip stream is followed by bytes that are not gzip")
+    # What a decompressor is fed and does not use is copied, so that a file is fed in pieces, and
+    # so are the members after the first, which may be many.
+    feed = len(body) if isinstance(body, bytes) else FEED
+    at = 0
+    with memoryview(body) as view:
+        while at < len(body):
+            member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            try:
+                piece = member.decompress(view[at : at + feed], room)
+                at += feed
+                yield piece
+                while not member.eof:
+                    more: bytes | memoryview = b""
+                    if not piece and member.needs_input:
+                        if at >= len(body):
+                            raise ObjectUnreadable("the gzip stream ends before its end: truncated")
+                        more = view[at : at + feed]
+                        at += feed
+                    piece = member.decompress(more, chunk)
+                    if piece:
+                        yield piece
+            except igzip_lib.error as error:  # type: ignore[misc]  # the stub calls it an instance
+                raise ObjectUnreadable(f"the gzip stream is corrupt: {error}") from error
+            at = _after_zeros(body, min(at, len(body)) - len(member.unused_data))
+            feed = FEED
+            if body[at : at + 2] not in (b"", GZIP_MAGIC):
+                raise ObjectUnreadable("the gzip stream is followed by bytes that are not gzip")
+
+
+def _after_zeros(body: Body, at: int) -> int:
+    zeros = re.compile(rb"\0*").match(body, at)
+    return zeros.end() if zeros else at
