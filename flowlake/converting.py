@@ -23,7 +23,7 @@ from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.planning import list_objects, new_objects, raw_objects
 from flowlake.reading import RawObject
-from flowlake.storage import Access, canonical
+from flowlake.storage import STDIN, Access, canonical
 from flowlake.tasks import Task, TaskResult
 from flowlake.window import window
 
@@ -94,6 +94,7 @@ def convert(
     until: datetime | str | None = None,
     account: str | Sequence[str] | None = None,
     region: str | Sequence[str] | None = None,
+    objects_from: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     partition_by: Sequence[str] | None = None,
     executor: Executor | None = None,
@@ -106,12 +107,15 @@ def convert(
     The lake is made when it is not there and there is something to convert.
 
     Args:
-        sources: folders, files or ``s3://`` prefixes with flow log objects.
+        sources: folders, files or ``s3://`` prefixes with flow log objects; both may have
+            wildcards. ``-`` alone is one object on standard input, converted in this process.
         lake: the lake's folder or ``s3://`` prefix.
         since: objects whose own time stamp (in the name, else last modified) is not before this.
         until: … and is before this. Times as ``window.parse_time`` reads them, UTC.
         account: only objects named for this account or these.
         region: only objects named for this region or these.
+        objects_from: a list of objects to convert too: lines of URLs or paths, an S3 Inventory,
+            or S3 event notifications; a file, an ``s3://`` object, or ``-``.
         workers: processes; by default one a core, or threads where there is little to do. 1
             converts in this process. A script with more must guard its main code with
             ``__name__``.
@@ -134,7 +138,11 @@ def convert(
     started = time.monotonic()
     wanted = window(since, until, account, region)
     tables = Tables(canonical(lake), access)
-    listing = list_objects(sources, wanted, access, apart_from=tables.url)
+    listing = list_objects(
+        sources, wanted, access, apart_from=tables.url, objects_from=objects_from
+    )
+    if (listing["source"] == STDIN).any():
+        workers, executor = 1, None  # nobody else has its bytes
     if not tables.exist():
         if listing.is_empty():
             return Report(seconds=time.monotonic() - started)
@@ -152,9 +160,9 @@ def _tasks(new: Sequence[RawObject], workers: int) -> list[list[RawObject]]:
     total = sum(raw.size for raw in new)
     most = min(TASK_BYTES, max(1 << 20, total // (workers * 4)))
     tasks: list[list[RawObject]] = []
-    size = most
+    size = 0
     for raw in new:
-        if size + raw.size > most or len(tasks[-1]) >= TASK_OBJECTS:
+        if not tasks or size + raw.size > most or len(tasks[-1]) >= TASK_OBJECTS:
             tasks.append([])
             size = 0
         tasks[-1].append(raw)
