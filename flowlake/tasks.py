@@ -18,7 +18,7 @@ from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import NotAFlowLog, ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
 from flowlake.reading import REJECTS, Batch, Format, RawObject, read_object
-from flowlake.storage import Access, open_storage
+from flowlake.storage import Access, Body, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
 ROWS_PER_FILE = 1_000_000
@@ -145,7 +145,7 @@ class _Conversion:
         self._result.ledger = pa.Table.from_pylist(self._ledger, schema=OBJECTS)
         return self._result
 
-    def _read(self, raw: RawObject, body: bytes) -> _Count:
+    def _read(self, raw: RawObject, body: Body) -> _Count:
         count = _Count()
         for batch in read_object(raw, body, self._task.formats):
             count.add(batch)
@@ -221,8 +221,8 @@ class _Conversion:
         self._rejects = []
 
 
-def _lines(body: bytes) -> int:
-    return body.count(b"\n") + 1 if body else 0
+def _lines(body: Body) -> int:
+    return bytes(body).count(b"\n") + 1 if body else 0
 
 
 def _fewer(has: int, had: int) -> str:
@@ -234,13 +234,13 @@ def _fewer(has: int, had: int) -> str:
 
 def fetched(
     objects: Sequence[RawObject], access: Access
-) -> Iterator[tuple[RawObject, bytes | StorageError]]:
+) -> Iterator[tuple[RawObject, Body | StorageError]]:
     """The objects' bytes in order, fetched ahead as far as a bound of bytes allows.
 
     What cannot be fetched comes as the error that says why.
     """
     threads = open_storage(objects[0].url, access).requests_in_flight
-    ahead: deque[tuple[RawObject, Future[bytes]]] = deque()
+    ahead: deque[tuple[RawObject, Future[Body]]] = deque()
     bytes_ahead = 0
     waiting = deque(objects)
     with ThreadPoolExecutor(threads) as pool:

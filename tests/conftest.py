@@ -126,6 +126,7 @@ def s3_client(endpoint: str) -> Any:
 def forget_s3() -> None:
     """Make FlowLake look at the environment again."""
     storage._open.cache_clear()
+    storage._open_group.cache_clear()
     storage.aws_settings.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
 

@@ -345,7 +345,7 @@ def test_every_page_is_read(
 ) -> None:
     fill(put)
     url = listed()["url"][-1]
-    whole = open_storage(PLACE).get(url)
+    whole = bytes(open_storage(PLACE).get(url))
     assert whole.count(b"\n") + 1 == 36
     assert [line.split()[2] for line in whole.splitlines()[:6]] == [
         *(b"eni-1", b"eni-1", b"eni-2", b"eni-2", b"eni-3", b"eni-3")

@@ -15,6 +15,7 @@ from flowlake.errors import NotAFlowLog, ObjectUnreadable
 from flowlake.fields import Field, field_for
 from flowlake.reading.formats import MISSING, REJECTS, Batch, Format, names_twice, types
 from flowlake.reading.values import LONGEST_REJECT, timestamps, typed
+from flowlake.storage import Body
 
 MAGIC = b"PAR1"
 
@@ -35,7 +36,7 @@ DIGITS = 12
 """An account id has so many; a writer that took it for a number lost its zeros in front."""
 
 
-def read_parquet(body: bytes) -> Iterator[Batch]:
+def read_parquet(body: Body) -> Iterator[Batch]:
     """Read a Parquet object; a line's number is that of its row, from 1.
 
     Raises:
@@ -44,7 +45,7 @@ def read_parquet(body: bytes) -> Iterator[Batch]:
             one field, or a column is nested.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(body))
+        file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(body)))
         fields = _fields(file.schema_arrow)
         groups = [_rows(file.metadata.row_group(group)) for group in range(file.num_row_groups)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
