@@ -50,7 +50,7 @@ def compare_listing(
     differ = compared.filter(pl.col("state").is_in(["missing", "changed"]))
     for url, state, etag in differ.select("url", "state", "etag").iter_rows():
         if state == "changed":
-            gaps.append(("changed", url, "it has other content than what was converted"))
+            gaps.append(("changed", url, "it has another ETag than what was converted"))
         elif etag:
             gaps.append(("not converted", url, "it is listed and not in the ledger"))
         else:

@@ -26,7 +26,7 @@ from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Tra
 from flowlake.aws import explain
 from flowlake.errors import CommitConflict, LakeError, StorageError, UsageError
 from flowlake.fields import arrow_type, column_type, flows_schema
-from flowlake.storage import Access, delta_options, is_remote, open_storage
+from flowlake.storage import Access, delta_options, is_log_group, is_remote, open_storage
 from flowlake.writing import STATISTICS, DataFile, rewrite_without, write_table
 
 APPLICATION = "flowlake"
@@ -119,6 +119,10 @@ class Tables:
     """The three tables of the lake at ``url``; keeps what it has read of the ledger."""
 
     def __init__(self, url: str, access: Access = Access()) -> None:
+        if is_log_group(url):
+            raise UsageError(
+                f"A lake cannot lie in a log group ({url}): name a folder or s3://BUCKET/PREFIX."
+            )
         if re.search(r"[=%?#*\[\]\\\x00-\x1f]", url):
             raise UsageError(
                 f"A lake cannot lie at {url!r}: readers take '=' for a partition, and % ? # * [ ] "

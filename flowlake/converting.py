@@ -23,7 +23,7 @@ from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.planning import list_objects, new_objects, raw_objects
 from flowlake.reading import Format, RawObject, parse_format
-from flowlake.storage import Access, canonical
+from flowlake.storage import STDIN, Access, canonical, formats_of, is_log_group
 from flowlake.tasks import Task, TaskResult
 from flowlake.window import window
 
@@ -98,6 +98,7 @@ def convert(
     until: datetime | str | None = None,
     account: str | Sequence[str] | None = None,
     region: str | Sequence[str] | None = None,
+    objects_from: str | os.PathLike[str] | None = None,
     fields: str | Sequence[str] | None = None,
     retry: bool = False,
     workers: int | None = None,
@@ -112,14 +113,18 @@ def convert(
     The lake is made when it is not there and there is something to convert.
 
     Args:
-        sources: folders, files or ``s3://`` prefixes with flow log objects.
+        sources: folders, files or ``s3://`` prefixes with flow log objects; both may have
+            wildcards. ``-`` alone is one object on standard input, converted in this process.
         lake: the lake's folder or ``s3://`` prefix.
         since: objects whose own time stamp (in the name, else last modified) is not before this.
         until: … and is before this. Times as ``window.parse_time`` reads them, UTC.
         account: only objects named for this account or these.
         region: only objects named for this region or these.
+        objects_from: a list of objects to convert too: lines of URLs or paths, an S3 Inventory,
+            or S3 event notifications; a file, an ``s3://`` object, or ``-``.
         fields: the format of objects without a header, or several: field names in order, or a flow
-            log's ``LogFormat``. AWS's default formats are known.
+            log's ``LogFormat``. AWS's default formats are known; for a log group the formats of
+            the flow logs that deliver there are asked of EC2, where that is allowed.
         retry: read unreadable and skipped objects again.
         workers: processes; by default one a core, or threads where there is little to do. 1
             converts in this process. A script with more must guard its main code with
@@ -142,10 +147,16 @@ def convert(
     """
     started = time.monotonic()
     given = (fields,) if isinstance(fields, str) else fields or ()
-    formats = tuple(parse_format(each) for each in given)
+    groups = [place for each in sources if is_log_group(place := canonical(each, access))]
+    found = (spelled for group in groups for spelled in formats_of(group, access))
+    formats = tuple(parse_format(each) for each in (*given, *found))
     wanted = window(since, until, account, region)
     tables = Tables(canonical(lake), access)
-    listing = list_objects(sources, wanted, access, apart_from=tables.url)
+    listing = list_objects(
+        sources, wanted, access, apart_from=tables.url, objects_from=objects_from
+    )
+    if (listing["source"] == STDIN).any():
+        workers, executor = 1, None  # nobody else has its bytes
     if not tables.exist():
         if listing.is_empty():
             return Report(seconds=time.monotonic() - started)

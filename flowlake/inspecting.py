@@ -12,7 +12,7 @@ from flowlake.errors import NotAFlowLog, ObjectUnreadable, UsageError
 from flowlake.fields import field_for
 from flowlake.layout import parse_key
 from flowlake.reading import REJECTS, Batch, RawObject, parse_format, read_object
-from flowlake.storage import Access, canonical, open_storage
+from flowlake.storage import Access, Body, canonical, open_source, open_storage
 
 
 @dataclass(slots=True)
@@ -84,10 +84,9 @@ def inspect(
     return seen
 
 
-def _fetch(place: str, access: Access) -> tuple[RawObject, bytes]:
-    storage = open_storage(place, access)
+def _fetch(place: str, access: Access) -> tuple[RawObject, Body]:
     listed: list[dict[str, Any]] = []
-    for frame in storage.list(place):
+    for frame in open_source(place, access).list(place):
         listed += frame.head(2).to_dicts()
         if len(listed) > 1:
             raise UsageError(
@@ -106,7 +105,7 @@ def _fetch(place: str, access: Access) -> tuple[RawObject, bytes]:
         slot=name.slot,
         **row,
     )
-    return raw, storage.get(raw.url, raw.etag)
+    return raw, open_storage(raw.url, access).get(raw.url, raw.etag)
 
 
 def _add(seen: Inspection, batch: Batch, rows: int) -> None:

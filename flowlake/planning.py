@@ -16,8 +16,18 @@ from flowlake.committing import Tables
 from flowlake.errors import UsageError
 from flowlake.layout import FILE_NAME, may_hold
 from flowlake.reading import RawObject
-from flowlake.storage import Access, canonical, open_storage
+from flowlake.storage import (
+    CLOUDWATCH,
+    HOUR,
+    OBJECTS_FROM,
+    STDIN,
+    Access,
+    canonical,
+    open_source,
+)
 from flowlake.window import Window, window
+
+_OF_A_LOG_GROUP = pl.col("url").str.starts_with(CLOUDWATCH)
 
 
 def plan(
@@ -27,6 +37,7 @@ def plan(
     until: datetime | str | None = None,
     account: str | Sequence[str] | None = None,
     region: str | Sequence[str] | None = None,
+    objects_from: str | os.PathLike[str] | None = None,
     retry: bool = False,
     access: Access = Access(),
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -40,7 +51,9 @@ def plan(
     """
     tables = Tables(canonical(lake), access)
     wanted = window(since, until, account, region)
-    listing = list_objects(sources, wanted, access, apart_from=tables.url)
+    listing = list_objects(
+        sources, wanted, access, apart_from=tables.url, objects_from=objects_from
+    )
     if not tables.exist():
         return listing, listing.with_columns(replaces=pl.lit(None, pl.Int64))
     return listing, new_objects(listing, tables.view().live, retry=retry)
@@ -52,16 +65,25 @@ def list_objects(
     access: Access,
     *,
     apart_from: str | None = None,
+    objects_from: str | os.PathLike[str] | None = None,
 ) -> pl.DataFrame:
     """List the objects of the sources that the window wants, each once, as a frame.
 
     Columns: ``LISTING``'s, ``source``, and what the name says: ``account_id``, ``region``,
     ``flow_log_id``, ``slot``. What lies below ``apart_from``, the lake, is left out, and so is
-    every other Delta table.
+    every other Delta table. ``objects_from`` is a list of objects, and one more source.
     """
-    places = list(dict.fromkeys(canonical(source) for source in sources))
+    named = [os.fspath(source) for source in sources]
+    if objects_from is not None:
+        named.append(OBJECTS_FROM + os.fspath(objects_from))
+    places = list(dict.fromkeys(canonical(each, access) for each in named))
     if not places:
-        raise UsageError("Name at least one source: a folder, a file or s3://BUCKET/PREFIX.")
+        raise UsageError(
+            "Name at least one source: a folder, a file, s3://BUCKET/PREFIX, - for standard "
+            "input, or a list of objects with --objects-from."
+        )
+    if STDIN in places and len(places) > 1:
+        raise UsageError("Standard input is converted alone: name the other sources another time.")
     for place in places:
         if apart_from is not None and f"{place}/".startswith(f"{apart_from}/"):
             raise UsageError(f"The source {place} is the lake or lies in it: name another.")
@@ -70,7 +92,7 @@ def list_objects(
         keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
         frames.extend(
             frame.with_columns(source=pl.lit(place))
-            for frame in open_storage(place, access).list(place, keep)
+            for frame in open_source(place, access).list(place, keep)
         )
     if not frames:
         return _named(pl.DataFrame(schema=RAW)).head(0)
@@ -82,7 +104,7 @@ def list_objects(
     if apart_from is not None:
         conditions.append(~pl.col("url").str.starts_with(apart_from + "/"))
     if wanted.since is not None:
-        conditions.append(stamp >= wanted.since)
+        conditions.append(stamp >= _since(wanted.since))
     if wanted.until is not None:
         conditions.append(stamp < wanted.until)
     if wanted.accounts:
@@ -90,6 +112,12 @@ def list_objects(
     if wanted.regions:
         conditions.append(pl.col("region").is_in(wanted.regions))
     return listing.filter(conditions)
+
+
+def _since(since: datetime) -> pl.Expr:
+    """The first time stamp that is wanted; an hour of a log group is, if a part of it is."""
+    hour = since.replace(minute=0, second=0, microsecond=0)
+    return pl.when(_OF_A_LOG_GROUP).then(pl.lit(hour)).otherwise(pl.lit(since))
 
 
 RAW: dict[str, pl.DataType] = {
@@ -102,31 +130,49 @@ RAW: dict[str, pl.DataType] = {
 
 
 def _named(listing: pl.DataFrame) -> pl.DataFrame:
-    named = pl.col("url").str.extract_groups(FILE_NAME.pattern)
+    url = pl.col("url")
+    named = url.str.extract_groups(FILE_NAME.pattern)
+    hour = url.str.extract_groups(HOUR.pattern)
     return (
-        listing.with_columns(named.alias("named"))
+        listing.with_columns(named=named, hour=hour)
         .unnest("named")
         .with_columns(
-            pl.col("slot").str.to_datetime(
-                "%Y%m%dT%H%M", strict=False, time_zone="UTC", time_unit="us"
+            pl.coalesce(name, pl.col("hour").struct[name]).alias(name)
+            for name in ("account_id", "region")
+        )
+        .with_columns(
+            slot=pl.coalesce(
+                _time(pl.col("slot"), "%Y%m%dT%H%M"),
+                _time(pl.col("hour").struct["slot"] + ":00", "%Y-%m-%dT%H:%M"),
             )
         )
+        .drop("hour")
     )
+
+
+def _time(text: pl.Expr, form: str) -> pl.Expr:
+    return text.str.to_datetime(form, strict=False, time_zone="UTC", time_unit="us")
 
 
 def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = False) -> pl.DataFrame:
     """The listed objects the ledger does not have, ordered for conversion.
 
-    With ``retry`` also those that it has as unreadable or skipped. Adds ``replaces``: the ledger's
-    row for the same URL, with another ETag or to be read again; null for a new object.
+    With ``retry`` also those that it has as unreadable or skipped. An object that is not there any
+    more (it has no etag) and was converted before is not new. Adds ``replaces``: the ledger's row
+    for the same URL, with another ETag or to be read again, null for a new object; and ``had``: how
+    many lines that row counts, if it is an hour of a log group, which only grows.
     Copies are left out: an object of AWS's naming whose file name and size the ledger, or an
     object before it in the listing, has at another URL.
     """
     again = pl.col("state") != "converted" if retry else pl.lit(False)
-    known = live.select("url", again=again, replaces="object_id", known="etag")
+    had = pl.when(_OF_A_LOG_GROUP).then("lines")
+    known = live.select("url", again=again, had=had, replaces="object_id", known="etag")
     found = (
         listing.join(known, on="url", how="left", maintain_order="left")
-        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("etag")) | pl.col("again"))
+        .filter(
+            pl.col("known").is_null()
+            | ((pl.col("known") != pl.col("etag")) | pl.col("again")) & (pl.col("etag") != "")
+        )
         .drop("known", "again")
         .with_columns(name=_name())
     )

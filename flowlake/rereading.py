@@ -13,6 +13,7 @@ from flowlake.converting import Progress
 from flowlake.errors import ObjectUnreadable, StorageError
 from flowlake.fingerprints import SUMMED, TIMES, Gaps, fingerprints, merged, of_files
 from flowlake.reading import Format, RawObject, parse_format, read_object
+from flowlake.storage import Body
 from flowlake.tasks import fetched
 
 GROUP = 5_000
@@ -132,7 +133,7 @@ def _formats(entry: Mapping[str, Any]) -> list[Format]:
 
 
 def _in_object(
-    raw: RawObject, body: bytes, formats: Sequence[Format], stored: pl.Schema
+    raw: RawObject, body: Body, formats: Sequence[Format], stored: pl.Schema
 ) -> dict[str, Any]:
     """What the object says of itself: ``COUNTED`` and the fingerprint of its rows as stored."""
     found = dict.fromkeys(COUNTED, 0)

@@ -18,16 +18,13 @@ from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import NotAFlowLog, ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
 from flowlake.reading import REJECTS, Batch, Format, RawObject, read_object
-from flowlake.storage import Access, is_remote, open_storage
+from flowlake.storage import Access, Body, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
 ROWS_PER_FILE = 1_000_000
 """Rows a task gathers before it writes."""
 
 REJECTS_PER_FILE = 200_000
-
-FETCH_THREADS = 32
-"""Requests in flight a worker keeps to a bucket."""
 
 FETCH_AHEAD_BYTES = 128 << 20
 
@@ -130,6 +127,10 @@ class _Conversion:
             if isinstance(body, StorageError):
                 self._result.failures.append((raw.url, str(body)))
                 continue
+            if raw.had is not None and (has := _lines(body)) < raw.had:
+                self._result.failures.append((raw.url, _fewer(has, raw.had)))
+                continue
+            raw = replace(raw, size=len(body))  # what a log group lists is an estimate
             try:
                 count = self._read(raw, body)
             except NotAFlowLog as error:
@@ -144,7 +145,7 @@ class _Conversion:
         self._result.ledger = pa.Table.from_pylist(self._ledger, schema=OBJECTS)
         return self._result
 
-    def _read(self, raw: RawObject, body: bytes) -> _Count:
+    def _read(self, raw: RawObject, body: Body) -> _Count:
         count = _Count()
         for batch in read_object(raw, body, self._task.formats):
             count.add(batch)
@@ -220,15 +221,26 @@ class _Conversion:
         self._rejects = []
 
 
+def _lines(body: Body) -> int:
+    return bytes(body).count(b"\n") + 1 if body else 0
+
+
+def _fewer(has: int, had: int) -> str:
+    return (
+        f"its events were {had:,} when it was converted and are {has:,} now: were they deleted in "
+        "the log group? The rows are kept."
+    )
+
+
 def fetched(
     objects: Sequence[RawObject], access: Access
-) -> Iterator[tuple[RawObject, bytes | StorageError]]:
+) -> Iterator[tuple[RawObject, Body | StorageError]]:
     """The objects' bytes in order, fetched ahead as far as a bound of bytes allows.
 
     What cannot be fetched comes as the error that says why.
     """
-    threads = FETCH_THREADS if is_remote(objects[0].url) else 1
-    ahead: deque[tuple[RawObject, Future[bytes]]] = deque()
+    threads = open_storage(objects[0].url, access).requests_in_flight
+    ahead: deque[tuple[RawObject, Future[Body]]] = deque()
     bytes_ahead = 0
     waiting = deque(objects)
     with ThreadPoolExecutor(threads) as pool:

@@ -115,7 +115,7 @@ def verify(
     files = _present(tables, log, gaps)
     live = _with_lake_rows(tables, files["url"].to_list(), head.live, gaps)
     _compare_rejects(tables, file_urls(head.rejects), live, gaps)
-    places = there = [canonical(source) for source in sources]
+    places = there = [canonical(source, access) for source in sources]
     if not sources:  # a source of the ledger may be gone: then its objects have expired
         places = live["source"].unique().sort().to_list()
         there = [place for place in places if _can_be_listed(place)]

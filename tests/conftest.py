@@ -1,4 +1,7 @@
-"""Places to test on: a folder, and a real S3 server that starts when a test first asks for it."""
+"""Places to test on: a folder, and servers that start when a test first asks for them.
+
+A real S3 server holds buckets; moto stands in for CloudWatch Logs and EC2.
+"""
 
 import contextlib
 import json
@@ -8,6 +11,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +126,7 @@ def s3_client(endpoint: str) -> Any:
 def forget_s3() -> None:
     """Make FlowLake look at the environment again."""
     storage._open.cache_clear()
+    storage._open_group.cache_clear()
     storage.aws_settings.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
 
@@ -161,6 +166,29 @@ def s3(s3_server: str, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
     client.create_bucket(Bucket=bucket)
     client.close()
     return f"s3://{bucket}"
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """The endpoint of a moto in this process: CloudWatch Logs, EC2 and IAM."""
+    from moto.server import ThreadedMotoServer  # a second, for the tests that ask for it
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def moto(moto_server: str, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A moto that knows nothing yet, and the environment to reach it, in ``eu-west-1``."""
+    urllib.request.urlopen(f"{moto_server}/moto-api/reset", data=b"").close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    use_key(monkeypatch, "any-key", "any-secret")
+    return moto_server
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -345,7 +345,7 @@ def test_the_lake_can_be_named_by_the_environment(run: Run, lake: Path) -> None:
     ("words", "says"),
     [
         (("nonsense",), "No such command"),
-        (("convert",), "Missing argument"),
+        (("convert",), "Name at least one source"),
         (("convert", "{bucket}", "--workers", "0"), "--workers"),
         (("convert", "{bucket}", "--format", "xml"), "not 'xml'"),
         (("convert", "{bucket}", "--since", "yesterday"), "'yesterday' is not a time"),

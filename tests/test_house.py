@@ -20,8 +20,13 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "reference", "storage.places"),
-    ("storage.bucket", "storage.folder"),
+    ("aws", "addresses", "reference"),
+    ("storage.places",),
+    (
+        *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
+        *("storage.wildcards", "storage.events", "storage.inventory"),
+    ),
+    ("storage.object_list",),
     ("window", "storage", "query_file", "macros", "analyses.counting"),
     ("layout", "queries"),
     (

@@ -1,6 +1,7 @@
 """Objects that are no flow logs, or cannot be read: counted, named, and read again when asked."""
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def test_what_the_command_says_of_them(run: Run, tmp_path: Path) -> None:
     assert "3 objects skipped before" in done.out
     assert run("convert", "raw", "--format", "json").json()[0]["known_skipped"] == 3
     shown = run("status").out
-    assert "skipped         3" in shown
+    assert re.search(r"^skipped +3$", shown, re.MULTILINE)
     table = shown.split("no flow logs:\n")[1]
     assert [line.split()[:3] for line in table.splitlines()[2:]] == [
         ["CloudTrail", "log", "2"],
@@ -190,7 +191,7 @@ def test_the_inspect_command(run: Run, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     done = run("inspect", raw / "custom.log", "--fields", FIELDS)
     assert done.code == 0
-    assert "rows            2" in done.out
+    assert re.search(r"^rows +2$", done.out, re.MULTILINE)
     assert "First records:\n" in done.out
     assert "Rejected" not in done.out
     done = run("inspect", raw / "custom.log")

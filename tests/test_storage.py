@@ -249,7 +249,7 @@ def test_any_name_survives_listing_and_reading(
     assert sorted(names(f"{place}/raw", keep)) == sorted(ODD_NAMES)
     storage = open_storage(place)
     for url, tag in listing(place).select("url", "etag").iter_rows():
-        body = storage.get(url, tag).decode()
+        body = bytes(storage.get(url, tag)).decode()
         assert f"{place}/raw/{body.removeprefix('raw/')}" == url
 
 

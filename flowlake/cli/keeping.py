@@ -34,8 +34,20 @@ if TYPE_CHECKING:
 
 def convert(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE", help="Folders, files or s3://BUCKET/PREFIX.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folders, files or s3://BUCKET/PREFIX, with wildcards if quoted; - for "
+            "standard input.",
+        ),
+    ] = None,
+    objects_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A list of objects: lines, an S3 Inventory, or S3 event notifications.",
+        ),
+    ] = None,
     lake: LakeOption = "lake",
     since: SinceOption = None,
     until: UntilOption = None,
@@ -79,15 +91,16 @@ def convert(
         "account": account,
         "region": region,
         "retry": retry,
+        "objects_from": objects_from,
         "access": access(profile, request_payer),
     }
     if dry_run:
-        listing, new = planning.plan(*sources, **given)
+        listing, new = planning.plan(*(sources or []), **given)
         _show_plan(listing, new, chosen)
         return
     with ProgressBar() as tell:
         report = converting.convert(
-            *sources,
+            *(sources or []),
             fields=fields,
             workers=workers,
             partition_by=None if partition_by is None else partition_by.split(","),

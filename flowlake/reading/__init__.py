@@ -24,6 +24,7 @@ from flowlake.reading.formats import REJECTS, Batch, Format, parse_format
 from flowlake.reading.messages import JSON, read_messages
 from flowlake.reading.parquet import MAGIC, read_parquet
 from flowlake.reading.text import read_text
+from flowlake.storage import Body
 
 __all__ = ["REJECTS", "Batch", "Format", "RawObject", "parse_format", "read_object"]
 
@@ -49,9 +50,11 @@ class RawObject:
     flow_log_id: str | None = None
     slot: datetime | None = None
     replaces: int | None = None
+    had: int | None = None
+    """The lines of what it replaces, where there cannot be fewer: an hour of a log group's."""
 
 
-def read_object(raw: RawObject, body: bytes, formats: Sequence[Format] = ()) -> Iterator[Batch]:
+def read_object(raw: RawObject, body: Body, formats: Sequence[Format] = ()) -> Iterator[Batch]:
     """Read an object's bytes into batches whose flows have every column a lake needs of them.
 
     ``account_id`` and ``region`` come from the record, else from the object's name, else are
@@ -78,7 +81,7 @@ def read_object(raw: RawObject, body: bytes, formats: Sequence[Format] = ()) -> 
         raise ObjectUnreadable(f"it is named as a flow log, and holds: {error}") from error
 
 
-def _read(body: bytes, formats: Sequence[Format]) -> Iterator[Batch]:
+def _read(body: Body, formats: Sequence[Format]) -> Iterator[Batch]:
     """Read an object by what it holds, whatever its name says."""
     pieces, longest = inflated(body)
     head = next(pieces, b"")

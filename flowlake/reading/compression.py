@@ -1,24 +1,27 @@
 """Bytes as delivered -> the content in pieces, or chunks of whole text lines, in bounded memory."""
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 
 from isal import igzip_lib
 
 from flowlake.errors import ObjectUnreadable
+from flowlake.storage import Body
 
 CHUNK = 64 << 20
 """Text is parsed in pieces of about this many bytes."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 
+FEED = 1 << 18
 
 NESTED_LEVELS = 2
 NESTED_MOST = 512 << 20
 """Bytes of gzip inside gzip that are held to be inflated once more."""
 
 
-def inflated(body: bytes, chunk: int = CHUNK) -> tuple[Iterator[bytes], int]:
+def inflated(body: Body, chunk: int = CHUNK) -> tuple[Iterator[bytes], int]:
     """The object's content in pieces of about a chunk, and its longest line's length.
 
     A gzip body may have several members, and may hold gzip again, as Firehose delivers what a
@@ -40,7 +43,7 @@ def inflated(body: bytes, chunk: int = CHUNK) -> tuple[Iterator[bytes], int]:
     return iter(head), 0
 
 
-def line_chunks(body: bytes, chunk: int = CHUNK) -> Iterator[bytes]:
+def line_chunks(body: Body, chunk: int = CHUNK) -> Iterator[bytes]:
     """Yield the object's text in pieces that end at a line's end.
 
     Raises:
@@ -90,8 +93,8 @@ def _longest_line(pieces: Iterable[bytes]) -> int:
     return max(longest, length)
 
 
-def _pieces(body: bytes, chunk: int, nested: int = 0) -> Iterator[bytes]:
-    if not body.startswith(GZIP_MAGIC):
+def _pieces(body: Body, chunk: int, nested: int = 0) -> Iterator[bytes]:
+    if body[:2] != GZIP_MAGIC:
         return (body[at : at + chunk] for at in range(0, len(body), chunk))
     pieces = _gunzip(body, chunk)
     first = next(pieces, b"")
@@ -107,25 +110,40 @@ def _pieces(body: bytes, chunk: int, nested: int = 0) -> Iterator[bytes]:
     return _pieces(bytes(inner), chunk, nested + 1)
 
 
-def _gunzip(body: bytes, chunk: int) -> Iterator[bytes]:
+def _gunzip(body: Body, chunk: int) -> Iterator[bytes]:
     """Inflate every member; isal checks each one's CRC and length."""
     # The last member's length, and one more to meet its end: a buffer of the right size from the
     # start halves the time. It is a hint, which may be wrong.
     room = min(chunk, max(len(body), 1 + int.from_bytes(body[-4:], "little")))
-    data = body
-    while data:
-        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        try:
-            piece = member.decompress(data, room)
-            yield piece
-            while not member.eof:
-                if not piece and member.needs_input:
-                    raise ObjectUnreadable("the gzip stream ends before its end: truncated")
-                piece = member.decompress(b"", chunk)
-                if piece:
-                    yield piece
-        except igzip_lib.error as error:  # type: ignore[misc]  # the stub calls it an instance
-            raise ObjectUnreadable(f"the gzip stream is corrupt: {error}") from error
-        data = member.unused_data.lstrip(b"\0")
-        if data and not data.startswith(GZIP_MAGIC):
-            raise ObjectUnreadable("the gzip stream is followed by bytes that are not gzip")
+    # What a decompressor is fed and does not use is copied, so that a file is fed in pieces, and
+    # so are the members after the first, which may be many.
+    feed = len(body) if isinstance(body, bytes) else FEED
+    at = 0
+    with memoryview(body) as view:
+        while at < len(body):
+            member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            try:
+                piece = member.decompress(view[at : at + feed], room)
+                at += feed
+                yield piece
+                while not member.eof:
+                    more: bytes | memoryview = b""
+                    if not piece and member.needs_input:
+                        if at >= len(body):
+                            raise ObjectUnreadable("the gzip stream ends before its end: truncated")
+                        more = view[at : at + feed]
+                        at += feed
+                    piece = member.decompress(more, chunk)
+                    if piece:
+                        yield piece
+            except igzip_lib.error as error:  # type: ignore[misc]  # the stub calls it an instance
+                raise ObjectUnreadable(f"the gzip stream is corrupt: {error}") from error
+            at = _after_zeros(body, min(at, len(body)) - len(member.unused_data))
+            feed = FEED
+            if body[at : at + 2] not in (b"", GZIP_MAGIC):
+                raise ObjectUnreadable("the gzip stream is followed by bytes that are not gzip")
+
+
+def _after_zeros(body: Body, at: int) -> int:
+    zeros = re.compile(rb"\0*").match(body, at)
+    return zeros.end() if zeros else at

@@ -10,6 +10,9 @@ from flowlake.reading.formats import MISSING, WHOLE_NUMBER, Format, bounds, head
 
 LINES_TO_JUDGE = 20
 
+MOST_DIGITS = 1000
+"""Python turns no number of more than 4,300 digits into an int."""
+
 LOG_STATUSES = ("OK", "NODATA", "SKIPDATA", "INCOMPLETEDATA")
 """The last is Cloud WAN's (AWS Cloud WAN guide, "Flow log records")."""
 
@@ -53,7 +56,7 @@ def first_format(text: bytes, formats: Sequence[Format] = ()) -> tuple[Format, i
             if names_twice(fields):
                 raise ObjectUnreadable("its header names a field twice")
             return fields, at, end + 1
-        if tokens := line.decode(errors="replace").split():
+        if tokens := [token.decode(errors="replace") for token in line.split()]:
             records.append(tokens)
             headless = headless or any(any(_fitting(each, [tokens])) for each in known)
         at = end + 1
@@ -104,9 +107,9 @@ def _fits(fields: Format, tokens: Sequence[str]) -> bool:
     for field, token in zip(fields, tokens, strict=True):
         if field.type == "text" or token == MISSING:
             continue
-        if WHOLE_NUMBER.fullmatch(token) is None:
+        if WHOLE_NUMBER.fullmatch(token) is None or len(token) > MOST_DIGITS:
             return False
         least, most = bounds(field)
-        if not least <= int(token) <= (LAST_TIME * 1000 if field.type == "time" else most):
+        if not least <= int(token) <= (LAST_TIME * 1000 + 999 if field.type == "time" else most):
             return False
     return True

@@ -31,6 +31,7 @@ each ``message``; Parquet."""
 
 PARTITION_FIELDS = ("account-id", "region")
 MISSING = "-"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -101,6 +102,8 @@ def parse(text: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
 
     Polars takes an empty or absent last field for null, so the caller has counted the fields.
     """
+    if text.startswith(BYTE_ORDER_MARK):
+        text = BYTE_ORDER_MARK + text  # Polars drops the first; this one is the record's own
     return pl.read_csv(
         text, separator=" ", has_header=False, schema=schema, null_values=MISSING, quote_char=None
     )

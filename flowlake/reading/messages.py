@@ -25,8 +25,8 @@ from flowlake.reading.values import LONGEST_REJECT
 JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
 """How JSON begins, and no flow log record does."""
 
-NEXT = re.compile(r'\n|\{\s*"(?:message|messageType|logEvents|events)"')
-"""Where reading goes on after a piece that is not JSON."""
+NEXT = re.compile(r'\n|\{\s*"(?:message|messageType|logEvents|events|id|timestamp|logStreamName)"')
+"""Where reading goes on after a piece that is not JSON: a line, a document, an event in it."""
 
 BETWEEN = re.compile(r"[\s,\ufeff]*")
 NOT_JSON = "not JSON"
@@ -114,10 +114,10 @@ class _Messages:
         )
 
     def _found(self, document: Any) -> Iterator["str | _Broken"]:
-        if isinstance(document, list):
-            for each in document:
-                yield from self._found(each)
-            return
+        for each in document if isinstance(document, list) else [document]:
+            yield from self._found_in(each)
+
+    def _found_in(self, document: Any) -> Iterator["str | _Broken"]:
         inside = document if isinstance(document, dict) else {}
         for name, shape in EVENTS.items():
             if isinstance(inside.get(name), list):
@@ -139,7 +139,7 @@ class _Messages:
             while (at := _end(BETWEEN, text, at)) < len(text):
                 try:
                     document, at = _DECODER.raw_decode(text, at)
-                except (json.JSONDecodeError, RecursionError):
+                except (ValueError, RecursionError):  # a number of too many digits is a ValueError
                     if piece and len(text) - at < CHUNK:
                         break
                     begin = at
@@ -166,8 +166,11 @@ def _message(event: Any) -> str | _Broken:
         return event
     message = event.get("message") if isinstance(event, dict) else None
     if isinstance(message, str):
-        return " ".join(message.splitlines())
-    return _Broken("no message in it", json.dumps(event, ensure_ascii=False, default=str))
+        return message.rstrip("\r\n").replace("\n", " ")
+    try:
+        return _Broken("no message in it", json.dumps(event))
+    except RecursionError:
+        return _Broken("no message in it, and nested too deep to be shown", "")
 
 
 def _text(lines: Iterable[str]) -> bytes:

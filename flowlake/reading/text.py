@@ -16,6 +16,7 @@ from flowlake.fields import Field
 from flowlake.reading.careful import read_carefully, refuse
 from flowlake.reading.detecting import first_format
 from flowlake.reading.formats import (
+    BYTE_ORDER_MARK,
     REJECTS,
     Batch,
     Format,
@@ -26,7 +27,6 @@ from flowlake.reading.formats import (
     unfit_partition,
 )
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 PIECE = 1 << 20
 """Bytes of a doubtful text that are read carefully at once, so that one line costs no more."""
 

@@ -1,5 +1,7 @@
 """One column as found, text or typed -> the catalogue's type; the rows that do not fit, and why."""
 
+from fractions import Fraction
+
 import polars as pl
 
 from flowlake.fields import LAST_TIME, Field
@@ -20,10 +22,8 @@ def typed(column: pl.Series, field: Field) -> tuple[pl.Series, dict[int, str]]:
     """
     if field.type == "text":
         return column, _wrong_folders(column, field)
-    if field.type == "time" and isinstance(column.dtype, (pl.Datetime, pl.Date)):
-        return _times(column, field)
     numbers = column if column.dtype == pl.Int64 else column.cast(pl.Int64, strict=False)
-    if column.dtype.is_float():
+    if column.dtype.is_float() or column.dtype.is_decimal():
         numbers = numbers.set((numbers.cast(column.dtype) != column).fill_null(False), None)
     least, most = bounds(field)
     fits = numbers.is_between(least, most)
@@ -44,17 +44,18 @@ def _why(value: object, field: Field) -> str:
     return f"{field.name} {str(value)[:80]!r} {trouble}"
 
 
-def _times(column: pl.Series, field: Field) -> tuple[pl.Series, dict[int, str]]:
-    zone = column.dtype.time_zone if isinstance(column.dtype, pl.Datetime) else None
-    times = column.cast(pl.Datetime("us", zone), strict=False)
-    times = times.dt.convert_time_zone("UTC") if zone else times.dt.replace_time_zone("UTC")
-    fits = times.to_physical().is_between(0, LAST_TIME * 1_000_000 + 999_999)
-    wrong = column.is_not_null() & ~fits.fill_null(False)
+def timestamps(ticks: pl.Series, each: Fraction, field: Field) -> tuple[pl.Series, dict[int, str]]:
+    """Ticks since 1970 of so many microseconds as UTC timestamps, and why rows of them are wrong.
+
+    They stay whole numbers until they are known to be in range: beyond it, libraries wrap or stop.
+    """
+    last = (LAST_TIME * 1_000_000 + 999_999) // each
+    wrong = ticks.is_not_null() & ~ticks.is_between(0, min(last, 2**63 - 1)).fill_null(False)
     reasons = {
-        int(row): f"{field.name} {str(column[int(row)])!r} is out of range"
-        for row in wrong.arg_true()
+        int(row): f"{field.name} {ticks[int(row)]} is out of range" for row in wrong.arg_true()
     }
-    return times.set(wrong, None), reasons
+    good = ticks.set(wrong, None)
+    return (good * each.numerator // each.denominator).cast(UTC_TIME), reasons
 
 
 def _wrong_folders(column: pl.Series, field: Field) -> dict[int, str]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from flowlake.aws import Access, aws_settings, explain
 from flowlake.errors import StorageError
-from flowlake.storage.places import LISTING, Keep, is_remote
+from flowlake.storage.places import LISTING, Keep, Listed, is_remote
 
 if TYPE_CHECKING:
     import s3fs
@@ -29,6 +29,8 @@ def _objects(listed: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 class Bucket:
     """One S3 bucket, by obstore."""
+
+    requests_in_flight = 32
 
     def __init__(self, bucket: str, access: Access) -> None:
         from obstore.store import S3Store
@@ -172,6 +174,28 @@ class Bucket:
             etag=pl.col("e_tag").cast(pl.String).str.strip_chars('"'),
             last_modified=pl.col("last_modified").cast(pl.Datetime("us", "UTC")),
         )
+
+    def head(self, url: str) -> Listed | None:
+        """The row that a listing has of the object; None if it is not there, or denied."""
+        import botocore.exceptions
+        import obstore
+
+        try:
+            try:
+                meta = obstore.head(self._store, self._path(url))
+                return url, meta["size"], (meta["e_tag"] or "").strip('"'), meta["last_modified"]
+            except _odd_path():
+                found = self._client.head_object(Key=self._key(url), **self._asked())
+                size, etag = found["ContentLength"], found["ETag"].strip('"')
+                return url, size, etag, found["LastModified"]
+        except (FileNotFoundError, obstore.exceptions.PermissionDeniedError):
+            return None  # reading it will say which
+        except botocore.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (403, 404):
+                return None
+            _explain(error, url)
+        except Exception as error:
+            _explain(error, url)
 
     def get(self, url: str, etag: str | None = None) -> bytes:
         """Fetch the object; with ``etag``, S3 itself refuses another version."""

@@ -12,11 +12,13 @@ from typing import Any
 import polars as pl
 
 from flowlake.errors import StorageError
-from flowlake.storage.places import LISTING, Keep
+from flowlake.storage.places import LISTING, Keep, Listed
 
 
 class Folder:
     """The local disk."""
+
+    requests_in_flight = 1
 
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:
         """Walk the folder; symbolic links to files are followed, to folders are not."""
@@ -28,27 +30,38 @@ class Folder:
                 raise StorageError(f"There is no folder or file at {prefix}.")
             for folder, folders, files in os.walk(prefix, onerror=_unless_gone):
                 folders[:] = [
-                    name for name in sorted(folders) if keep is None or keep(f"{folder}/{name}/")
+                    name
+                    for name in sorted(folders)
+                    if keep is None or keep(os.path.join(folder, name, ""))  # noqa: PTH118
                 ]
                 if files:
                     yield self._frame([os.path.join(folder, name) for name in sorted(files)])  # noqa: PTH118
         except OSError as error:
             raise StorageError(f"Cannot list {error.filename}: {error.strerror}.") from error
 
-    @staticmethod
-    def _frame(paths: Iterable[str]) -> pl.DataFrame:
-        rows = []
-        for path in paths:
-            try:
-                path.encode()
-            except UnicodeEncodeError as error:
-                raise StorageError(f"The file name {path!a} is not UTF-8: rename it.") from error
-            with contextlib.suppress(FileNotFoundError):
-                found = Path(path).stat()
-                if stat.S_ISREG(found.st_mode):  # a pipe would never end
-                    modified = datetime.fromtimestamp(found.st_mtime, UTC)
-                    rows.append((path, found.st_size, _local_etag(found), modified))
+    def _frame(self, paths: Iterable[str]) -> pl.DataFrame:
+        rows = [row for path in paths if (row := self._row(path))]
         return pl.DataFrame(rows, schema=LISTING, orient="row")
+
+    @staticmethod
+    def _row(path: str) -> Listed | None:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise StorageError(f"The file name {path!a} is not UTF-8: rename it.") from error
+        with contextlib.suppress(FileNotFoundError):
+            found = Path(path).stat()
+            if stat.S_ISREG(found.st_mode):  # a pipe would never end
+                modified = datetime.fromtimestamp(found.st_mtime, UTC)
+                return path, found.st_size, _local_etag(found), modified
+        return None
+
+    def head(self, url: str) -> Listed | None:
+        """The row that a listing has of the file; None if there is none to be seen."""
+        try:
+            return self._row(url)
+        except OSError:  # reading it will say why
+            return None
 
     def get(self, url: str, etag: str | None = None) -> bytes:
         """Read the file; it must be what was listed before and after the read."""
