@@ -78,11 +78,6 @@ def lake_of(folder: Path) -> flowlake.Lake:
     return flowlake.open_lake(folder / "lake")
 
 
-def all_flows(folder: Path) -> pl.DataFrame:
-    """The rows of VPCs and of transit gateways."""
-    return pl.read_delta(f"{folder}/lake/flows")
-
-
 # --- Flow logs ----------------------------------------------------------------------------------
 
 
@@ -240,13 +235,14 @@ def test_a_shape_gives_its_records_and_nothing_else(what: str, tmp_path: Path) -
     [ledger] = lake.objects().to_dicts()
     assert (ledger["state"], ledger["shape"]) == ("converted", case.shape)
     assert (ledger["rows"], ledger["rejected"]) == (len(case.rows), case.rejected)
-    flows = all_flows(tmp_path)
+    of_gateways = what == "Transit gateway flow logs"
+    flows = (lake.transit_gateway_flows() if of_gateways else lake.flows()).collect()
     assert sorted(flows.select(case.columns).rows(), key=str) == case.rows
     has = {column for column in flows.columns if flows[column].null_count() < flows.height}
     default = {column for column, each in BY_COLUMN.items() if each.name in DEFAULT_FORMAT}
     assert has <= default | SAID_BY_FLOWLAKE | case.more
     assert set(flows["region"]) == {"unknown"}
-    if what != "Transit gateway flow logs":
+    if not of_gateways:
         assert all(day.year == 2015 for day in flows["date"].drop_nulls().gather([0]))
     assert verify(lake=tmp_path / "lake", grace=timedelta(0)).gaps.is_empty()
 
