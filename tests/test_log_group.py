@@ -552,6 +552,34 @@ def test_ec2_tells_the_formats(group: None, moto: str, caplog: pytest.LogCapture
     assert "EC2 does not tell the formats" in caplog.text
 
 
+def test_records_in_the_format_of_their_flow_log(group: None, put: Put, lake: str) -> None:
+    custom = "${interface-id} ${srcaddr} ${bytes} ${start} ${tcp-flags}"
+    start = int(NOON.timestamp())
+    put(NOON, message=f"eni-1 10.0.0.1 180 {start} 2")
+    report = flowlake.convert(PLACE, lake=lake, workers=1)
+    assert [reason[:19] for _, reason in report.unreadables] == ["records of 5 fields"]
+    client = boto3.client("ec2")
+    try:
+        client.create_flow_logs(
+            ResourceIds=[client.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]],
+            ResourceType="VPC",
+            TrafficType="ALL",
+            LogGroupName=GROUP,
+            DeliverLogsPermissionArn=f"arn:aws:iam::{ACCOUNT}:role/flow-logs",
+            LogFormat=custom,
+        )
+    finally:
+        client.close()
+    report = convert(lake, retry=True)
+    assert (report.rows, report.rejected) == (1, 0)
+    [row] = flowlake.open_lake(lake).flows().collect().to_dicts()
+    assert (row["interface_id"], row["bytes"], row["tcp_flags"]) == ("eni-1", 180, 2)
+    assert (row["account_id"], row["region"]) == (ACCOUNT, "eu-west-1")
+    assert starts(lake) == [NOON]
+    found = verify(lake=lake, deep="all")
+    assert (found.reread, found.gaps.rows()) == (3, []), "two hours are empty"
+
+
 # Refused
 
 

@@ -37,8 +37,8 @@ def convert(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Folders, files or s3://BUCKET/PREFIX, with wildcards if quoted; - for "
-            "standard input.",
+            help="Folders, files or s3://BUCKET/PREFIX, with wildcards if quoted; "
+            "cloudwatch://LOG-GROUP?region=REGION; - for standard input.",
         ),
     ] = None,
     objects_from: Annotated[
