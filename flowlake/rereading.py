@@ -85,7 +85,8 @@ def reread(
 
 
 def _raw(entry: Mapping[str, Any]) -> RawObject:
-    return RawObject(**{field.name: entry[field.name] for field in fields(RawObject)})
+    names = {field.name for field in fields(RawObject)}
+    return RawObject(**{name: value for name, value in entry.items() if name in names})
 
 
 def _gone(error: StorageError) -> bool:

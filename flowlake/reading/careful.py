@@ -16,7 +16,7 @@ CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 def read_carefully(
     text: bytes, fields: tuple[Field, ...], line_number: int
 ) -> Iterator[tuple[tuple[Field, ...], Batch]]:
-    """Read section by section, each with its fields: a header in the middle starts a new one.
+    """Read section by section, each with its fields: another header in the middle starts a new one.
 
     Args:
         text: whole lines.
@@ -24,14 +24,20 @@ def read_carefully(
         line_number: the first line's, in the object.
     """
     at = 0
+    section: list[bytes] = []
     for match in HEADER_LINE.finditer(text):
         found = header(match[0], fields)
         if found is None:
             continue
-        yield fields, _read_section(text[at : match.start()], fields, line_number)
-        line_number += text.count(b"\n", at, match.end() + 1)
-        at, fields = match.end() + 1, found
-    yield fields, _read_section(text[at:], fields, line_number)
+        section.append(text[at : match.start()])
+        at = match.end()  # its line end stays: a repeated header is a blank line
+        if found != fields:
+            above = b"".join(section)
+            yield fields, _read_section(above, fields, line_number)
+            line_number += above.count(b"\n")
+            section, fields = [], found
+    section.append(text[at:])
+    yield fields, _read_section(b"".join(section), fields, line_number)
 
 
 def refuse(text: bytes, fields: tuple[Field, ...], line_number: int, reason: str) -> Batch:

@@ -138,7 +138,10 @@ class _Messages:
             at = 0
             while (at := _end(BETWEEN, text, at)) < len(text):
                 try:
-                    document, at = _DECODER.raw_decode(text, at)
+                    document, end = _DECODER.raw_decode(text, at)
+                    if piece and end == len(text) and isinstance(document, (int, float)):
+                        break  # it may have more digits in the next piece
+                    at = end
                 except (ValueError, RecursionError):  # a number of too many digits is a ValueError
                     if piece and len(text) - at < CHUNK:
                         break

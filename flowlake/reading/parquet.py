@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from flowlake.errors import NotAFlowLog, ObjectUnreadable
 from flowlake.fields import Field, field_for
-from flowlake.reading.formats import MISSING, REJECTS, Batch, Format, names_twice, types
+from flowlake.reading.formats import MISSING, REJECTS, Batch, Format, names_twice
 from flowlake.reading.values import LONGEST_REJECT, timestamps, typed
 from flowlake.storage import Body
 
@@ -47,9 +47,11 @@ def read_parquet(body: Body) -> Iterator[Batch]:
     try:
         file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(body)))
         fields = _fields(file.schema_arrow)
-        groups = [_rows(file.metadata.row_group(group)) for group in range(file.num_row_groups)]
+        groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ObjectUnreadable(f"the Parquet footer cannot be read: {error}") from error
+    if min(groups, default=0) < 0 or sum(groups) != file.metadata.num_rows:
+        raise ObjectUnreadable("the Parquet footer contradicts itself on the number of rows")
     row = 1
     for group, rows in enumerate(groups):
         done = 0
@@ -60,18 +62,10 @@ def read_parquet(body: Body) -> Iterator[Batch]:
                 done += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             reason = f"row group {group} cannot be read: {error}"[:LONGEST_REJECT]
-        if done < rows:
-            lost = [(number, reason, None) for number in range(row + done, row + rows)]
-            yield _batch(pl.DataFrame(schema=types(fields)), lost, fields)
+        for lost in range(row + done, row + rows, ROWS):
+            numbers = range(lost, min(lost + ROWS, row + rows))
+            yield _batch(pl.DataFrame(), [(number, reason, None) for number in numbers], fields)
         row += rows
-
-
-def _rows(group: pq.RowGroupMetaData) -> int:
-    """How many rows a group has by its own account, which that of each column must confirm."""
-    values = {group.column(column).num_values for column in range(group.num_columns)}
-    if values != {group.num_rows}:
-        raise ObjectUnreadable("the Parquet footer contradicts itself: columns differ in length")
-    return int(group.num_rows)
 
 
 def _fields(schema: pa.Schema) -> Format:

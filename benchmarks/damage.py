@@ -1,0 +1,214 @@
+"""Ways to damage an object: its bytes, its text, its JSON, its Parquet."""
+
+import copy
+import gzip
+import io
+import json
+import string
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.judging import GZIP, Seed, inflated, json_documents
+from flowlake.fields import BY_NAME
+
+PARQUET = b"PAR1"
+
+TOKENS = (
+    *(b"\0", b"\n", b"\r\n", b"\r", b" ", b"  ", b"\t", b'"', b"\\", b"{", b"}", b"[", b"]", b","),
+    *(
+        b"\xff",
+        b"\xc3\xa9",
+        b"\xef\xbb\xbf",
+        b"\xe2\x80\xa8",
+        b"\x85",
+        b"\x1c",
+        b"-",
+        b"#",
+        b"PAR1",
+    ),
+    *(
+        b"version account-id start\n",
+        b"\nstart end bytes\n",
+        b"\nsrcaddr srcaddr\n",
+        GZIP,
+        b"99999",
+    ),
+    *(b"9223372036854775808", b"-1", b"1e9", b"9" * 5000, b"253402300800", b"OK", b"\\ud800"),
+    *(b"2026-01-14T22:05:00.000Z ", b"\n2026-01-14T22:05:00.000Z \n", b'{"message":"', b'"}'),
+    *(b'{"messageType":"CONTROL_MESSAGE","logEvents":[', b'{"events":[', b"]}", b'{"message":5}'),
+    b"2 123456789010 eni-1 10.0.0.1 10.0.0.2 80 49152 6 3 180 1418530010 1418530070 ACCEPT OK\n",
+)
+ODD: tuple[Any, ...] = (
+    *(None, True, 0, -1, 10**30, 1.5, float("nan"), "", "-", "\ud800", "a\nb", "\0", [], {}),
+    *([[]], {"message": None}, {"message": ""}, {"message": "x y"}, "x" * 9000, 10**4000),
+    *({"events": []}, {"logEvents": None}, "2 123456789010 eni-1 - - - - - - - 1 2 - NODATA"),
+)
+
+
+def damaged(random: Random, seeds: Sequence[Seed]) -> tuple[Seed, bytes]:
+    """One of the seeds, and an object that is left of it."""
+    seed, other = random.choice(seeds), random.choice(seeds)
+    content = inflated(seed.body)
+    match random.randrange(5):
+        case 0:
+            return seed, hurt(random, seed.body, other.body)
+        case 1 | 2 | 3 if content.startswith(PARQUET):
+            return seed, random.choice([hurt_footer, hurt_table])(random, content)
+        case 1 | 2 if documents := json_documents(content):
+            return seed, packed(random, hurt_json(random, documents))
+    return seed, packed(random, hurt(random, content, inflated(other.body)))
+
+
+def packed(random: Random, content: bytes) -> bytes:
+    cut = random.randint(0, len(content))
+    match random.randrange(4):
+        case 0:
+            return gzip.compress(content, 1)
+        case 1:
+            return gzip.compress(content[:cut], 1) + gzip.compress(content[cut:], 1)
+        case 2 if random.random() < 0.2:
+            return gzip.compress(gzip.compress(content, 1), 1)
+    return content
+
+
+def hurt(random: Random, body: bytes, other: bytes) -> bytes:
+    """Damage bytes at one to three places."""
+    data = bytearray(body)
+    for _ in range(random.choice([1, 1, 2, 3])):
+        size = random.choice([1, 2, 4, 16, 64, 300, 1 + len(data) // 2])
+        at, to = random.randint(0, len(data)), random.randint(0, len(data))
+        match random.randrange(10):
+            case 0 | 1 if data:
+                for _ in range(random.choice([1, 1, 2, 8])):
+                    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+            case 2:
+                del data[at:]
+            case 3:
+                del data[at : at + size]
+            case 4:
+                start = random.randint(0, len(other))
+                data[at:to] = other[start : start + random.choice([size, len(other)])]
+            case 5:
+                data[to:to] = data[at : at + size] * random.choice([1, 2, 50])
+            case 6:
+                data[at:at] = random.choice(TOKENS) * random.choice([1, 1, 1, 2, 3000])
+            case 7:
+                data[at : at + size] = random.randbytes(size)
+            case 8:
+                data[at : at + size] = bytes([random.choice([0, 10, 32, 255])]) * size
+            case _:
+                data[at:at] = random.choice(TOKENS)
+    return bytes(data)
+
+
+def hurt_json(random: Random, documents: list[Any]) -> bytes:
+    """Damage sound JSON so that it stays sound."""
+    root: list[Any] = copy.deepcopy(documents)
+    for _ in range(random.choice([1, 1, 2, 4])):
+        holder: Any = root
+        while True:
+            keys = [*holder] if isinstance(holder, dict) else [*range(len(holder))]
+            if not keys:
+                break
+            at = random.choice(keys)
+            inside = holder[at]
+            if isinstance(inside, (dict, list)) and inside and random.random() < 0.8:
+                holder = inside
+                continue
+            match random.randrange(5):
+                case 0:
+                    del holder[at]
+                case 1 if isinstance(holder, dict):
+                    holder[random.choice(["message", "events", "logEvents", "x"])] = holder.pop(at)
+                case 1 | 2 if isinstance(holder, list):
+                    holder.insert(random.choice(keys), copy.deepcopy(inside))
+                case 3:
+                    holder[at] = random.choice([[inside], {"message": inside}, [[[inside]]]])
+                case _:
+                    holder[at] = copy.deepcopy(random.choice(ODD))
+            break
+    indent, separator = random.choice([None, None, 1]), random.choice(["", "\n", ",", "\ufeff"])
+    return separator.join(json.dumps(each, indent=indent) for each in root).encode()
+
+
+def hurt_footer(random: Random, body: bytes) -> bytes:
+    """Damage a Parquet file's footer, and say its new length right."""
+    length = int.from_bytes(body[-8:-4], "little")
+    footer = hurt(random, body[-8 - length : -8], body[: random.choice([40, 4000])])
+    return body[: -8 - length] + footer + len(footer).to_bytes(4, "little") + PARQUET
+
+
+def hurt_table(random: Random, body: bytes) -> bytes:
+    """Write a Parquet file anew with a column of another type, name or content, or without it."""
+    table = pq.read_table(pa.BufferReader(body))
+    for _ in range(random.choice([1, 2, 5])):
+        at = random.randrange(table.num_columns)
+        name = random.choice([table.column_names[at], *random.sample(sorted(BY_NAME), 2), "e é"])
+        odd = random.choice(COLUMNS)(random, table.num_rows)
+        match random.randrange(4):
+            case 0 if table.num_columns > 1:
+                table = table.remove_column(at)
+            case 1:
+                table = table.append_column(name.replace("-", "_"), odd)
+            case _:
+                table = table.set_column(at, name.replace("-", "_"), odd)
+    sink = io.BytesIO()
+    pq.write_table(
+        table,
+        sink,
+        compression=random.choice(["none", "snappy", "gzip", "zstd"]),
+        row_group_size=random.choice([7, 1000]),
+        use_dictionary=random.choice([True, False]),
+        data_page_version=random.choice(["1.0", "2.0"]),
+        store_schema=random.choice([True, False]),
+    )
+    return sink.getvalue()
+
+
+def _numbers(type_: pa.DataType, bits: int) -> Any:
+    def column(random: Random, rows: int) -> pa.Array:
+        edges = [None, 0, -1, 2 ** (bits - 1) - 1, -(2 ** (bits - 1)), random.getrandbits(bits - 1)]
+        return (
+            pa.array(random.choices(edges, k=rows), pa.int64())
+            .cast(pa.int32() if bits == 32 else pa.int64())
+            .cast(type_)
+        )
+
+    return column
+
+
+def _texts(type_: pa.DataType) -> Any:
+    def column(random: Random, rows: int) -> pa.Array:
+        some = [None, b"", b"-", b"\xff", b"None", b"5", b" 5", b"\xed\xa0\x80", b"a\0b", b"../x"]
+        some += ["".join(random.choices(string.printable, k=9)).encode()]
+        return pa.array(random.choices(some, k=rows), pa.binary()).view(type_)
+
+    return column
+
+
+COLUMNS = (
+    *(_numbers(pa.timestamp(unit), 64) for unit in ("ms", "us", "ns")),
+    _numbers(pa.timestamp("s"), 52),
+    *(
+        _numbers(pa.timestamp(unit, zone), 64)
+        for unit in ("us", "ns")
+        for zone in ("UTC", "-08:00")
+    ),
+    *(_numbers(type_, 32) for type_ in (pa.date32(), pa.time32("s"), pa.int32(), pa.float64())),
+    *(
+        _numbers(type_, 64)
+        for type_ in (pa.date64(), pa.time64("us"), pa.int64(), pa.duration("s"))
+    ),
+    *(_texts(type_) for type_ in (pa.string(), pa.binary())),
+    lambda _, rows: pa.nulls(rows),
+    lambda _, rows: pa.array([[]] * rows, pa.list_(pa.string())),
+    lambda random, rows: pa.array(random.choices([True, False, None], k=rows)),
+    lambda random, rows: pa.array(random.choices([0.5, 1e300, float("inf"), float("nan")], k=rows)),
+    lambda random, rows: pa.array(random.choices([1, 10**30], k=rows), pa.decimal128(38, 5)),
+    lambda random, rows: pa.array(random.choices([1, 10**30], k=rows), pa.decimal256(70, 5)),
+    lambda random, rows: pa.array(random.choices(["a", "5", None], k=rows)).dictionary_encode(),
+)
