@@ -281,28 +281,26 @@ def excerpt(what: str) -> str:
     return str(block)
 
 
-@pytest.mark.parametrize("what", CASES)
-def test_the_examples_of_the_page_are_what_they_are_said_to_be(what: str, tmp_path: Path) -> None:
-    shown = excerpt(what)
-    if what == "Parquet of AWS":
-        schema = pq.read_schema(io.BytesIO(CASES[what].body))
-        assert re.findall(r"(\w+): (\w+)", shown) == [
-            (each.name, str(each.type)) for each in schema
-        ]
-        return
-    if what == "Parquet of other tools":
-        header, *cells = [line.replace('"', "").split() for line in shown.splitlines()]
-        records = pq.read_table(REAL / "flowlogs-reader-flows.parquet", columns=header).to_pylist()
-        assert cells == [[str(cell) for cell in record.values()] for record in records]
-        return
-    put(tmp_path, "shown", shown.encode())
+def test_the_examples_of_the_page_are_what_they_are_said_to_be(tmp_path: Path) -> None:
+    typed = [what for what in CASES if what.startswith("Parquet")]
+    texts = [what for what in CASES if what not in typed]
+    for number, what in enumerate(texts):
+        put(tmp_path, str(number), excerpt(what).encode())
     assert convert(tmp_path, "--strict").exit_code == 0
-    [ledger] = lake_of(tmp_path).objects().to_dicts()
-    assert ledger["shape"] == CASES[what].shape
+    ledger = lake_of(tmp_path).objects().sort("url")
+    assert ledger["shape"].to_list() == [CASES[what].shape for what in texts]
     records = {"Text without a header": 3, "CloudWatch Logs export": 2, "Firehose messages": 2}
-    assert ledger["lines"] == records.get(what, 1)
-    said = [f"tests/data/records/{path.name}" for path in REAL.iterdir() if what in said_of(path)]
-    assert said or what in ("CloudWatch Logs export", "Firehose messages", "AWS CLI events")
+    assert ledger["lines"].to_list() == [records.get(what, 1) for what in texts]
+    real = [what for path in sorted(REAL.iterdir()) for what in said_of(path)]
+    made = {"CloudWatch Logs export", "Firehose messages", "AWS CLI events"}
+    assert set(texts) - made <= set(real)
+    shown = re.findall(r"(\w+): (\w+)", excerpt("Parquet of AWS"))
+    schema = pq.read_schema(io.BytesIO(CASES["Parquet of AWS"].body))
+    assert shown == [(each.name, str(each.type)) for each in schema]
+    said = excerpt("Parquet of other tools").replace('"', "").splitlines()
+    header, *cells = [line.split() for line in said]
+    rows = pq.read_table(REAL / "flowlogs-reader-flows.parquet", columns=header).to_pylist()
+    assert cells == [[str(cell) for cell in row.values()] for row in rows]
 
 
 def said_of(path: Path) -> list[str]:
@@ -396,32 +394,26 @@ def test_every_layout_is_there() -> None:
     assert len(NAMES) == 1
 
 
-@pytest.mark.parametrize("end", HELD)
+SLOT = datetime(2026, 1, 14, 22, 20, tzinfo=UTC)
+SAID = ("123456789012", "eu-west-1", "fl-0123456789abcdef0")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_name_says_the_same_in_each_layout(layout: str, end: str, tmp_path: Path) -> None:
+def test_a_window_finds_what_the_name_says_in_each_layout(layout: str, tmp_path: Path) -> None:
     folder = LAYOUTS[layout].strip("`")
-    put(tmp_path, f"{folder}{NAMES[0]}{end}", HELD[end])
-    chosen = ("--account", "123456789012", "--region", "eu-west-1")
-    slot = datetime(2026, 1, 14, 22, 20, tzinfo=UTC)
-    for since, until, found in (
-        (slot, slot + timedelta(minutes=5), 1),
-        (slot + timedelta(minutes=5), slot + timedelta(days=9), 0),
-        (slot - timedelta(days=9), slot, 0),
+    for end, body in HELD.items():
+        put(tmp_path, f"{folder}{NAMES[0]}{end}", body)
+    later = SLOT + timedelta(minutes=5)
+    for window, found in (
+        (Window(SLOT, later, SAID[:1], SAID[1:2]), 2),
+        (Window(later, later + timedelta(days=9)), 0),
+        (Window(SLOT - timedelta(days=9), SLOT), 0),
     ):
-        listed = list_objects([tmp_path / "raw"], Window(since, until), Access())
-        assert listed.height == found
-    assert (
-        convert(tmp_path, *chosen, "--since", "2026-01-14", "--until", "2026-01-15").exit_code == 0
-    )
-    lake = lake_of(tmp_path)
-    [ledger] = lake.objects().to_dicts()
-    assert [ledger[name] for name in ("account_id", "region", "flow_log_id", "slot")] == [
-        *("123456789012", "eu-west-1", "fl-0123456789abcdef0", slot),
-    ]
-    [row] = (
-        lake.flows().select("account_id", "region", "flow_log_id", "date", "bytes").collect().rows()
-    )
-    assert row == ("123456789012", "eu-west-1", "fl-0123456789abcdef0", date(2026, 1, 14), 7)
+        listed = list_objects([tmp_path / "raw"], window, Access())
+        assert (
+            listed.select("account_id", "region", "flow_log_id", "slot").rows()
+            == [(*SAID, SLOT)] * found
+        )
     others = (
         Window(since=DAY + timedelta(days=1)),
         Window(until=DAY - timedelta(days=1)),
@@ -430,7 +422,22 @@ def test_a_name_says_the_same_in_each_layout(layout: str, end: str, tmp_path: Pa
     )
     pruned = [not may_hold(f"s3://bucket/{folder}", window) for window in others]
     assert pruned == [layout != "your own"] * 4
-    assert may_hold(f"s3://bucket/{folder}", Window(DAY, DAY, ("123456789012",), ("eu-west-1",)))
+    assert may_hold(f"s3://bucket/{folder}", Window(DAY, DAY, SAID[:1], SAID[1:2]))
+
+
+def test_every_layout_is_converted_with_what_the_name_says(tmp_path: Path) -> None:
+    for number, folder in enumerate(LAYOUTS.values()):
+        for end, body in HELD.items():
+            # AWS gives each object a hash of its own: without one, these would be copies.
+            put(tmp_path, f"{folder.strip('`')}{NAMES[0][:-2]}{number:02d}{end}", body)
+    chosen = ("--account", SAID[0], "--region", SAID[1])
+    done = convert(tmp_path, *chosen, "--since", "2026-01-14", "--until", "2026-01-15")
+    assert done.exit_code == 0, done.output
+    lake = lake_of(tmp_path)
+    names = ("account_id", "region", "flow_log_id")
+    assert set(lake.objects().select(*names, "slot").rows()) == {(*SAID, SLOT)}
+    flows = lake.flows().select(*names, "date", "bytes").collect()
+    assert flows.rows() == [(*SAID, date(2026, 1, 14), 7)] * 2 * len(LAYOUTS)
 
 
 def test_a_name_that_is_not_awss_says_nothing(tmp_path: Path) -> None:
