@@ -254,7 +254,7 @@ def test_nothing_is_no_error(body: bytes) -> None:
         (b'{"messageType":"DATA_MESS', "cut off or damaged"),
         (b'[{"message": "2 1234', "cut off or damaged"),
         (b"PAR1 and no footer", "Parquet footer cannot be read"),
-        (parquet({"srcaddr": ["-"], "dstaddr": ["-"], "x": [[1]]}), "column x is nested"),
+        (parquet({"srcaddr": ["-"], "dstaddr": ["-"], "x": [[1]]}), "its column x is list"),
         (parquet({"srcaddr": ["-"], "dstaddr": ["-"], "SrcAddr": ["-"]}), "the same field"),
     ],
     ids=["json", "array", "footer", "nested", "twice"],
