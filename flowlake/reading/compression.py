@@ -1,6 +1,7 @@
 """Bytes as delivered -> the content in pieces, or chunks of whole text lines, in bounded memory."""
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 
 from isal import igzip_lib
@@ -11,7 +12,10 @@ CHUNK = 64 << 20
 """Text is parsed in pieces of about this many bytes."""
 
 GZIP_MAGIC = b"\x1f\x8b"
+NULS = re.compile(rb"\0+")
 
+WINDOW = 1 << 16
+"""Bytes of gzip that are inflated at once, at least, when one member follows another."""
 
 NESTED_LEVELS = 2
 NESTED_MOST = 512 << 20
@@ -112,20 +116,29 @@ def _gunzip(body: bytes, chunk: int) -> Iterator[bytes]:
     # The last member's length, and one more to meet its end: a buffer of the right size from the
     # start halves the time. It is a hint, which may be wrong.
     room = min(chunk, max(len(body), 1 + int.from_bytes(body[-4:], "little")))
-    data = body
-    while data:
+    view = memoryview(body)
+    at, window = 0, len(body)
+    while at < len(body):
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        begin, at = at, at + window
         try:
-            piece = member.decompress(data, room)
+            piece = member.decompress(view[begin:at], room)
             yield piece
             while not member.eof:
+                given: bytes | memoryview = b""
                 if not piece and member.needs_input:
-                    raise ObjectUnreadable("the gzip stream ends before its end: truncated")
-                piece = member.decompress(b"", chunk)
+                    if at >= len(body):
+                        raise ObjectUnreadable("the gzip stream ends before its end: truncated")
+                    given, at = view[at : at + window], at + window
+                piece = member.decompress(given, chunk)
                 if piece:
                     yield piece
         except igzip_lib.error as error:  # type: ignore[misc]  # the stub calls it an instance
             raise ObjectUnreadable(f"the gzip stream is corrupt: {error}") from error
-        data = member.unused_data.lstrip(b"\0")
-        if data and not data.startswith(GZIP_MAGIC):
+        at = min(at, len(body)) - len(member.unused_data)
+        # isal copies what it does not use: what follows many small members is not copied for each.
+        window = max(WINDOW, 4 * (at - begin))
+        if padding := NULS.match(body, at):
+            at = padding.end()
+        if at < len(body) and not body.startswith(GZIP_MAGIC, at):
             raise ObjectUnreadable("the gzip stream is followed by bytes that are not gzip")
