@@ -121,7 +121,9 @@ def understood(seed: Seed) -> Seed:
     [fields] = {batch.fields for batch in found}
     header = " ".join(fields).encode()
     rejected = {number for batch in found for number in batch.rejects["line_number"]}
-    units = records(inflated(seed.body), found[0].shape) or []
+    units = records(inflated(seed.body), found[0].shape)
+    if units is None:
+        return seed
     keys = [key(unit) for number, unit in enumerate(units, 1) if number not in rejected]
     good = [each for each in keys if each not in (None, b"", header)]
     rows = dict(zip(good, (row for batch in found for row in whole_rows(batch)), strict=True))

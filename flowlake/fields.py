@@ -335,11 +335,11 @@ TRANSIT_GATEWAY_FORMAT: tuple[str, ...] = _words("""
 
 
 def field_for(field_name: str) -> Field:
-    """Find the field of a name in a header, in AWS's spelling or in that of its Parquet files.
+    """Find the field of a name in a header, in any spelling that makes the same column.
 
     A name the catalogue does not know is a text field, so that what AWS adds is kept.
     """
-    name = field_name.lower().replace("_", "-")
+    name = re.sub(r"[^a-z0-9]", "-", field_name.lower())
     return BY_NAME.get(name) or Field(
         field_name, "text", 0, "Not in FlowLake's catalogue: kept as text.", sources=()
     )

@@ -152,8 +152,10 @@ TYPES: dict[str, pl.DataType] = {
 }
 
 
-def whole_row(row: dict[str, Any]) -> dict[str, Any]:
+def whole_row(row: dict[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
     """The row with what a lake needs of it."""
+    if any(field.sources == ("transit-gateway",) for field in fields):
+        row = row | {"resource_type": row.get("resource_type") or "unknown"}
     when = row.get("start_time") or row.get("end_time") or RAW.last_modified
     return row | {
         "account_id": row.get("account_id") or "unknown",
@@ -180,7 +182,7 @@ def check(shape: str, example: Example) -> None:
             for each in fields:
                 assert batch.flows.schema[each.column] == TYPES[each.type]
         rows += batch.flows.cast({pl.Categorical: pl.String}).to_dicts()
-    assert rows == [whole_row(line.row) for line in example.lines if line.row is not None]
+    assert rows == [whole_row(line.row, fields) for line in example.lines if line.row is not None]
     numbered = zip(example.made.numbers, example.lines, strict=True)
     assert [number for number, *_ in rejects] == [n for n, line in numbered if line.row is None]
     assert all(reason for _, reason, _ in rejects)

@@ -14,7 +14,8 @@ CHUNK = 64 << 20
 
 GZIP_MAGIC = b"\x1f\x8b"
 
-FEED = 1 << 18
+FEED = 1 << 16
+"""Bytes of gzip that are inflated at once, of a file and of the members after the first."""
 
 NESTED_LEVELS = 2
 NESTED_MOST = 512 << 20

@@ -6,6 +6,7 @@ logs as ``{"message": …}`` objects. The AWS CLI prints ``{"events": […]}``.
 """
 
 import codecs
+import io
 import itertools
 import json
 import re
@@ -133,9 +134,13 @@ class _Messages:
     def _documents(self) -> Iterator[Any]:
         decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
         text, at = "", 0
+        more, size = io.StringIO(), 0
         for piece in itertools.chain(self._pieces, [b""]):
-            text = text[at:] + decode(piece, final=not piece)
-            at = 0
+            size += more.write(decode(piece, final=not piece))
+            if piece and size < len(text) - at:
+                continue  # else what is broken would be read again with each small piece
+            text, at = text[at:] + more.getvalue(), 0
+            more, size = io.StringIO(), 0
             while (at := _end(BETWEEN, text, at)) < len(text):
                 try:
                     document, end = _DECODER.raw_decode(text, at)
