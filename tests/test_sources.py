@@ -387,9 +387,8 @@ def test_every_form_of_a_list_names_its_objects(
     gone = "1 ObjectRemoved:Delete" if "s3-event" in name or name[:3] in ("sns", "sqs") else ""
     gone = "1 Object Deleted" if name == "eventbridge.jsonl" else gone
     gone = "1 s3:TestEvent, 1 ObjectRemoved:Delete" if name == "sqs-receive-message.json" else gone
-    said = [record.getMessage() for record in caplog.records]
-    words = f"objects-from:{file}: left out what names no object to convert: {gone}"
-    assert said == ([words.removeprefix("objects-from:")] * 2 if gone else [])
+    words = f"left out of {file} what names no object to convert: {gone}"
+    assert caplog.messages == ([words] * 2 if gone else [])
 
 
 def test_an_inventory_is_believed_and_the_rest_is_asked_for(

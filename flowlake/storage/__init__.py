@@ -42,6 +42,7 @@ __all__ = [
     "aws_settings",
     "canonical",
     "delta_options",
+    "is_pattern",
     "is_remote",
     "open_source",
     "open_storage",
