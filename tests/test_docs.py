@@ -412,7 +412,7 @@ def test_a_stale_page_fails(tmp_path: Path) -> None:
         assert_shown(block(right.body, "24,003 rows, 3.1 KiB\n"), printed, tmp_path)
     with pytest.raises(AssertionError):
         run_lines(block("exit 3"), tmp_path)
-    for words in (["covert", "x"], ["convert"], ["convert", "x", "--lak"], ["status", "--strict"]):
+    for words in (["covert", "x"], ["query"], ["convert", "x", "--lak"], ["status", "--strict"]):
         with pytest.raises(AssertionError):
             check_flowlake(words, right)
     with pytest.raises(AssertionError):

@@ -1,5 +1,6 @@
 """Sources beyond a folder and a prefix: wildcards, standard input, lists of objects."""
 
+import contextlib
 import gzip
 import json
 import mmap
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from io import BytesIO
 from itertools import pairwise
@@ -121,7 +124,7 @@ def test_a_window_leaves_folders_of_a_pattern_out(place: str) -> None:
     assert found() == ["2", "3", "4", "6"]
     assert found(since="2026-10-15") == ["3", "6"]
     assert found(account="333333333333") == [], "the window's doing, and no error"
-    assert listed(pattern, keep=lambda folder: "/11/" not in folder) == [
+    assert listed(pattern, keep=lambda folder: not folder.endswith("/11/")) == [
         f"{place}/{TREE[name]}" for name in "bdf"
     ]
 
@@ -162,7 +165,7 @@ def test_odd_keys_match_too(fake_s3: FakeS3) -> None:
 
 def test_a_pattern_lists_no_folder_that_it_leaves_out(fake_s3: FakeS3) -> None:
     fake_s3.objects = {
-        f"AWSLogs/{account}/vpcflowlogs/eu-west-1/{month:02}/{day:02}/{n}": b"x"
+        f"AWSLogs/{account}/vpcflowlogs/eu-west-1/{month:02}/{day:02}/{n}.gz": b"x"
         for account in "12"
         for month in range(1, 13)
         for day in (1, 2)
@@ -176,11 +179,12 @@ def test_a_pattern_lists_no_folder_that_it_leaves_out(fake_s3: FakeS3) -> None:
         for month in (11, 12)
     ], "the folders that match are listed once, whole"
     fake_s3.asked.clear()
-    assert len(listed("s3://b/AWSLogs/*/*/*/*/*/?")) == 144
+    assert len(listed("s3://b/AWSLogs/*/*/*/*/*/?*")) == 144
     assert len(fake_s3.listings) == 1 + 2 + 2 + 2 + 24 + 48
-    fake_s3.asked.clear()
-    assert len(listed("s3://b/AWSLogs/**/[12]")) == 144
-    assert fake_s3.listings == ["AWSLogs/"], "nothing to choose by: one listing of all"
+    for pattern, found in (("**/[12].gz", 96), ("*/*/*/*/*/[12].gz", 96), ("*/*", 144)):
+        fake_s3.asked.clear()
+        assert len(listed(f"s3://b/AWSLogs/{pattern}")) == found
+        assert fake_s3.listings == ["AWSLogs/"], "nothing to choose by: one listing of all"
 
 
 # Standard input
@@ -203,17 +207,24 @@ def piped(lake: str, *words: str, given: bytes) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
+@contextlib.contextmanager
+def stdin_is(file: int) -> Iterator[None]:
+    """Make an open file this process's standard input."""
+    with os.fdopen(file) as opened, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", opened)
+        yield
+
+
 def test_a_pipe_is_one_object_by_its_content(tmp_path: Path) -> None:
     lake = str(tmp_path / "lake")
     zipped = gzip.compress(BODIES[ODD].encode())
-    for given, says in (
-        (zipped, "Converted 1 of 1 listed object"),
-        (zipped, "Nothing new: 1 object listed, all of them in"),
-        (BODIES[HIVE].encode(), "Converted 1 of 1 listed object"),
-    ):
-        code, out, err = piped(lake, "-", given=given)
+    for says in ("Converted 1 of 1 listed object", "Nothing new: 1 object listed, all of them in"):
+        code, out, err = piped(lake, "-", given=zipped)
         assert (code, err) == (0, "")
         assert says in out
+    (tmp_path / "plain").write_text(BODIES[HIVE])
+    with stdin_is(os.open(tmp_path / "plain", os.O_RDONLY)):
+        assert fl.convert("-", lake=lake, workers=2, executor=Executor()).rows == 1
     assert ports(lake) == [49152, 49153, 49154]
     ledger = fl.open_lake(lake).objects()
     assert set(ledger["source"]) == {"stdin:"}
@@ -222,41 +233,41 @@ def test_a_pipe_is_one_object_by_its_content(tmp_path: Path) -> None:
     assert fl.verify(lake=lake).gaps.is_empty()
 
 
-@pytest.mark.parametrize(
-    ("words", "given", "code", "says"),
-    [
-        (["-"], b"", 0, "standard input is empty\n"),
-        (["-"], gzip.compress(BODIES[ODD].encode())[:-9], 1, "ends before its end: truncated"),
-        (["-", "."], b"", 2, "Standard input is converted alone"),
-        (["-", "--objects-from", "-"], b"", 2, "Standard input is converted alone"),
-    ],
-    ids=["empty", "cut off", "beside another", "beside its own list"],
-)
-def test_what_is_no_object_in_a_pipe(
-    tmp_path: Path, words: list[str], given: bytes, code: int, says: str
-) -> None:
-    lake = str(tmp_path / "lake")
-    ended, out, err = piped(lake, *words, given=given)
-    assert ended == code
-    assert says in err
-    assert ("Nothing to convert: no object was listed." in out) == (not code)
-    assert Path(lake).exists() == (code == 1), "what cannot be read is kept in the ledger"
+def test_an_empty_pipe_is_no_object(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with stdin_is(os.open(os.devnull, os.O_RDONLY)):
+        assert fl.convert("-", lake=tmp_path / "lake").listed == 0
+    assert caplog.messages == ["standard input is empty"]
+    assert not (tmp_path / "lake").exists()
 
 
-def test_a_terminal_is_told_what_to_pipe(tmp_path: Path) -> None:
-    _, terminal = pty.openpty()
-    process = started(str(tmp_path / "lake"), "-", stdin=terminal)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert b"pipe an object into it, as in `flowlake convert - < FILE`" in err
+def test_a_gzip_that_breaks_off_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cut").write_bytes(gzip.compress(BODIES[ODD].encode())[:-9])
+    with stdin_is(os.open(tmp_path / "cut", os.O_RDONLY)):
+        report = fl.convert("-", lake=tmp_path / "lake")
+    [(url, reason)] = report.unreadables
+    assert (report.rows, url[:6]) == (0, "stdin:")
+    assert "truncated" in reason
 
 
-def test_a_folder_is_no_pipe(tmp_path: Path) -> None:
-    with (tmp_path / "file").open("w") as unreadable:
-        process = started(str(tmp_path / "lake"), "-", stdin=unreadable)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert b"Cannot read standard input into" in err
+def test_standard_input_is_converted_alone(tmp_path: Path) -> None:
+    for sources, objects_from in ((["-", tmp_path], None), (["-"], "-")):
+        with pytest.raises(UsageError, match="Standard input is converted alone"):
+            fl.convert(*sources, lake=tmp_path / "lake", objects_from=objects_from)
+
+
+def test_what_standard_input_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main, terminal = pty.openpty()
+    words = re.escape("pipe an object into it, as in `flowlake convert - < FILE`")
+    with stdin_is(terminal), pytest.raises(UsageError, match=words):
+        fl.convert("-", lake=tmp_path / "lake")
+    os.close(main)
+    write_only = os.open(tmp_path / "write-only", os.O_WRONLY | os.O_CREAT)
+    unreadable = r"Cannot read standard input into .*: Bad file descriptor\. TMPDIR chooses"
+    with stdin_is(write_only), pytest.raises(StorageError, match=unreadable):
+        fl.convert("-", lake=tmp_path / "lake")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match=words):
+        fl.convert("-", lake=tmp_path / "lake")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -376,9 +387,8 @@ def test_every_form_of_a_list_names_its_objects(
     gone = "1 ObjectRemoved:Delete" if "s3-event" in name or name[:3] in ("sns", "sqs") else ""
     gone = "1 Object Deleted" if name == "eventbridge.jsonl" else gone
     gone = "1 s3:TestEvent, 1 ObjectRemoved:Delete" if name == "sqs-receive-message.json" else gone
-    said = [record.getMessage() for record in caplog.records]
-    words = f"objects-from:{file}: left out what names no object to convert: {gone}"
-    assert said == ([words.removeprefix("objects-from:")] * 2 if gone else [])
+    words = f"left out of {file} what names no object to convert: {gone}"
+    assert caplog.messages == ([words] * 2 if gone else [])
 
 
 def test_an_inventory_is_believed_and_the_rest_is_asked_for(
@@ -399,6 +409,8 @@ def test_an_inventory_is_believed_and_the_rest_is_asked_for(
     assert fake_s3.asked == []
     file.write_text('"b","a"\n"b","a%2F%2Fb"\n')
     assert listed(f"objects-from:{file}") == ["s3://b/a", "s3://b/a//b"]
+    file.write_text("s3://b/a//gone\ns3://b/gone\n")
+    assert listed(f"objects-from:{file}") == ["s3://b/a//gone", "s3://b/gone"]
     assert {method for method, _, _ in fake_s3.asked} == {"HEAD"}
 
 
@@ -431,8 +443,8 @@ def test_a_link_has_the_same_name_in_a_list_as_in_its_folder(tmp_path: Path) -> 
     assert listed(f"objects-from:{tmp_path}/lines") == listed(str(tmp_path / "raw"))
 
 
-def test_all_kinds_of_source_in_one_run(place: str, tmp_path: Path) -> None:
-    fill(place)
+def test_all_kinds_of_source_in_one_run(s3: str, tmp_path: Path) -> None:
+    place = s3
     put_objects(place)
     here = tmp_path / "here.log"
     here.write_text(LINE.format(50_000))
@@ -455,19 +467,18 @@ def test_all_kinds_of_source_in_one_run(place: str, tmp_path: Path) -> None:
 
 def test_what_a_list_names_and_is_not_there_fails_alone(place: str, tmp_path: Path) -> None:
     put_objects(place)
-    gone = [f"{place}/{key}" for key in ("gone.log", "odd", "odd//gone", "AWSLogs/")]
+    gone = [f"{place}/{key}" for key in ("gone.log", "odd", "odd/gone")]
     file, lake = tmp_path / "lines", tmp_path / "lake"
     file.write_text("\n".join([*gone, f"{place}/{HIVE}", f"{place}/{ODD}"]))
-    code, out, err = piped(str(lake), "--objects-from", str(file), given=b"")
-    assert code == 1
+    first = fl.convert(objects_from=file, lake=lake, workers=1)
+    assert (first.objects, {url for url, _ in first.failures}) == (2, set(gone))
     assert ports(str(lake)) == [49152, 49153, 49154]
-    assert "Converted 2 of" in out
-    assert re.search(r"^could not read .*gone\.log: .*([Nn]o such file|not there)", err, re.M)
+    assert re.search(r"No such file|it is not there", dict(first.failures)[gone[0]])
     for url in fl.open_lake(lake).objects()["url"]:
         open_storage(place).delete([url])
     again = fl.convert(objects_from=file, lake=lake, workers=1)
-    assert again.new == len(again.failures) > 0
-    assert ports(str(lake)) == [49152, 49153, 49154], "what has expired stays, and is no failure"
+    assert {url for url, _ in again.failures} == set(gone), "what has expired is no failure"
+    assert ports(str(lake)) == [49152, 49153, 49154]
 
 
 def test_a_window_chooses_in_a_list_before_anything_is_asked(
@@ -506,6 +517,7 @@ def test_a_window_chooses_in_a_list_before_anything_is_asked(
         (b"PAR1 and no more", "is damaged: "),
         (gzip.compress(b"s3://b/x\n" * 99, mtime=0)[:-12], "is damaged: "),
         (b"s3://b/x\nhttps://b/x\n", "line 2: 'https://b/x' is not a place FlowLake reads"),
+        (b"s3://b/x\ns3://b/x/\n", "line 2: 's3://b/x/' names no object: write s3://BUCKET/KEY"),
         (b"s3://b/x\n\ns3://b\n", "line 3: 's3://b' names no object: write s3://BUCKET/KEY"),
         (b'"a-bucket","key","1"\n"a-bucket","key"\n"a-bucket","k","1","2"\n', "is damaged: "),
         (b'{"sourceBucket": "b", "files": []}', "manifest lacks 'fileFormat'"),
@@ -544,7 +556,7 @@ def test_messages_that_name_nothing_are_no_error(tmp_path: Path, name: str) -> N
 def test_a_list_may_lie_in_a_bucket(s3: str, tmp_path: Path) -> None:
     put_objects(s3)
     open_storage(s3).put(f"{s3}/lists/lines.txt", list_file("lines.txt", s3, tmp_path).read_bytes())
-    report = fl.convert(objects_from=f"{s3}/lists/lines.txt", lake=tmp_path / "lake", workers=2)
+    report = fl.convert(objects_from=f"{s3}/lists/lines.txt", lake=tmp_path / "lake", workers=1)
     assert (report.objects, report.rows) == (2, 3)
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "delta_options",
     "formats_of",
     "is_log_group",
+    "is_pattern",
     "is_remote",
     "open_source",
     "open_storage",

@@ -157,5 +157,5 @@ def _urls_of_events(file: str, messages: Iterable[object]) -> list[str]:
     urls, others = named
     if others:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common())
-        logger.warning("%s: left out what names no object to convert: %s", file, kinds)
+        logger.warning("left out of %s what names no object to convert: %s", file, kinds)
     return urls

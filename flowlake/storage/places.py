@@ -117,7 +117,7 @@ def canonical_object(url: str) -> str:
         UsageError: for what can be no object.
     """
     if is_remote(url):
-        if url.count("/") < 3 or not all(url.split("/", 3)[2:]):
+        if url.count("/") < 3 or url.endswith("/") or not url.split("/", 3)[2]:
             raise UsageError(f"{url!r} names no object: write s3://BUCKET/KEY.")
         return url
     path = _local(url)
