@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert test oldest lint types check docs format notebook notebooks bench clean
+.PHONY: help install convert test oldest lint types check docs format notebook notebooks bench fuzz clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,11 @@ notebooks: $(VENV)/.dev convert  ## run every notebook from its top
 
 bench: $(VENV)/.dev  ## measure converting, queries and hunting beside other ways
 	@$(BIN)/python -m benchmarks
+
+MINUTES ?= 10
+
+fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes wrong in findings
+	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
 
 clean:  ## remove the environment, the sample bucket and the lake in this folder
 	rm -rf $(VENV) sample-bucket sample-bucket.part lake

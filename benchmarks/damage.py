@@ -148,13 +148,15 @@ def hurt_footer(random: Random, body: bytes) -> bytes:
 def hurt_table(random: Random, body: bytes) -> bytes:
     """Write a Parquet file anew with a column of another type, name or content, or without it."""
     try:
-        table = pq.read_table(pa.BufferReader(body))
-        names = table.column_names
+        return _written(random, _hurt_columns(random, pq.read_table(pa.BufferReader(body))))
     except (pa.ArrowException, OSError, UnicodeDecodeError):
-        return hurt_footer(random, body)  # it is damaged already: a finding of old
+        return hurt_footer(random, body)  # damaged already, or a table that pyarrow does not write
+
+
+def _hurt_columns(random: Random, table: pa.Table) -> pa.Table:
     for _ in range(random.choice([1, 2, 5])):
         at = random.randrange(table.num_columns)
-        name = random.choice([*names, *random.sample(sorted(BY_NAME), 2), "e é"])
+        name = random.choice([*table.column_names, *random.sample(sorted(BY_NAME), 9), "e é"])
         odd = random.choice(COLUMNS)(random, table.num_rows)
         match random.randrange(4):
             case 0 if table.num_columns > 1:
@@ -163,6 +165,10 @@ def hurt_table(random: Random, body: bytes) -> bytes:
                 table = table.append_column(name.replace("-", "_"), odd)
             case _:
                 table = table.set_column(at, name.replace("-", "_"), odd)
+    return table
+
+
+def _written(random: Random, table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(
         table,

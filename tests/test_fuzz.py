@@ -25,6 +25,7 @@ LINES_AND_ROWS: dict[str, tuple[int, int] | None] = {
     "parquet-column-metadata": (1, 0),
     "parquet-date-of-no-calendar": (2, 2),
     "parquet-decimal-of-256-bits": None,
+    "parquet-decimal-too-narrow": (2, 0),
     "parquet-duration": None,
     "parquet-flag-for-a-number": None,
     "parquet-fraction": (2, 1),

@@ -24,7 +24,7 @@ def typed(column: pl.Series, field: Field) -> tuple[pl.Series, dict[int, str]]:
         return column, _wrong_folders(column, field)
     numbers = column if column.dtype == pl.Int64 else column.cast(pl.Int64, strict=False)
     if column.dtype.is_float() or column.dtype.is_decimal():
-        numbers = numbers.set((numbers.cast(column.dtype) != column).fill_null(False), None)
+        numbers = numbers.set(numbers.cast(column.dtype, strict=False).ne_missing(column), None)
     least, most = bounds(field)
     fits = numbers.is_between(least, most)
     if field.type == "time":
