@@ -5,6 +5,7 @@
     FlowLakeError
     ├── UsageError          a wrong option, time, URL, query name or parameter   exit 2
     ├── StorageError        a bucket or folder could not be listed, read, written exit 1
+    │   └── NothingThere    a place that was to be listed is not there
     ├── ObjectUnreadable    one raw object is not a readable flow log             exit 1
     │   └── NotAFlowLog     it is something else altogether
     └── LakeError           no lake there, or a lake that contradicts itself      exit 1
@@ -31,6 +32,10 @@ class UsageError(FlowLakeError):
 
 class StorageError(FlowLakeError):
     """A bucket or folder could not be listed, read or written."""
+
+
+class NothingThere(StorageError):
+    """A place that was to be listed is not there: no such folder, no match, no such log group."""
 
 
 class ObjectUnreadable(FlowLakeError):

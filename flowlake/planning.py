@@ -5,6 +5,7 @@ gives every flow log object a file name of its own, so an object with the file n
 another is its copy: moved, synchronised or replicated, it is not converted twice.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from datetime import datetime
 import polars as pl
 
 from flowlake.committing import Tables
-from flowlake.errors import UsageError
+from flowlake.errors import NothingThere, UsageError
 from flowlake.layout import FILE_NAME, may_hold
 from flowlake.reading import RawObject
 from flowlake.storage import (
@@ -66,12 +67,14 @@ def list_objects(
     *,
     apart_from: str | None = None,
     objects_from: str | os.PathLike[str] | None = None,
+    gone: bool = False,
 ) -> pl.DataFrame:
     """List the objects of the sources that the window wants, each once, as a frame.
 
     Columns: ``LISTING``'s, ``source``, and what the name says: ``account_id``, ``region``,
     ``flow_log_id``, ``slot``. What lies below ``apart_from``, the lake, is left out, and so is
     every other Delta table. ``objects_from`` is a list of objects, and one more source.
+    With ``gone`` a source that is not there any more has no objects.
     """
     named = [os.fspath(source) for source in sources]
     if objects_from is not None:
@@ -90,10 +93,11 @@ def list_objects(
     frames: list[pl.DataFrame] = []
     for place in places:
         keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
-        frames.extend(
-            frame.with_columns(source=pl.lit(place))
-            for frame in open_source(place, access).list(place, keep)
-        )
+        with contextlib.suppress(*[NothingThere] * gone):
+            frames.extend(
+                frame.with_columns(source=pl.lit(place))
+                for frame in open_source(place, access).list(place, keep)
+            )
     if not frames:
         return _named(pl.DataFrame(schema=RAW)).head(0)
     listing = _named(pl.concat(frames).unique("url", keep="first", maintain_order=True))

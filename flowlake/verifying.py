@@ -18,7 +18,7 @@ from flowlake.fingerprints import Gaps, counts, of_files
 from flowlake.lake import When
 from flowlake.planning import list_objects
 from flowlake.rereading import reread
-from flowlake.storage import Access, canonical
+from flowlake.storage import OBJECTS_FROM, STDIN, Access, canonical
 from flowlake.window import window
 
 GRACE = timedelta(minutes=15)
@@ -119,7 +119,9 @@ def verify(
     if not sources:  # a source of the ledger may be gone: then its objects have expired
         places = live["source"].unique().sort().to_list()
         there = [place for place in places if _can_be_listed(place)]
-    listing = list_objects(there, wanted, access, apart_from=tables.url) if there else live.clear()
+    listing = live.clear()
+    if there:
+        listing = list_objects(there, wanted, access, apart_from=tables.url, gone=not sources)
     for place in set(there) - set(live["source"]) - set(listing["source"]):
         detail = "nothing is listed there and nothing was converted from it: check its spelling"
         gaps.append(("nothing there", place, detail))
@@ -152,17 +154,14 @@ def _count(objects: pl.DataFrame, state: str) -> int:
 
 
 def _can_be_listed(place: str) -> bool:
-    """Whether a source of the ledger is there to be listed: if not, its objects have expired.
-
-    What may not be listed is there: listing it says so.
-    """
+    """Whether a source of the ledger can be listed again: standard input and a lost list cannot."""
     if place.startswith("stdin:"):
         return False
-    path = place.removeprefix("objects-from:")
-    if "://" in path:
-        return True
+    if place == STDIN:
+        return False
+    path = place.removeprefix(OBJECTS_FROM)
     try:
-        return Path(path).exists() or any(Path("/").glob(path[1:]))
+        return path == place or "://" in path or Path(path).exists()
     except PermissionError:
         return True
 

@@ -24,7 +24,7 @@ from moto.logs.models import logs_backends
 import flowlake
 from flowlake.cli import main
 from flowlake.committing import Tables
-from flowlake.errors import StorageError, UsageError
+from flowlake.errors import NothingThere, StorageError, UsageError
 from flowlake.planning import plan
 from flowlake.storage import Access, canonical, formats_of, log_group, open_storage
 from flowlake.verifying import verify
@@ -550,6 +550,17 @@ def test_ec2_tells_the_formats(group: None, moto: str, caplog: pytest.LogCapture
     with enable_iam_authentication(), caplog.at_level("INFO"):
         assert formats_of(PLACE) == ()
     assert "EC2 does not tell the formats" in caplog.text
+
+
+def test_a_group_that_is_deleted_has_expired(group: None, put: Put, logs: Any, lake: str) -> None:
+    put(NOON)
+    convert(lake)
+    logs.delete_log_group(logGroupName=GROUP)
+    found = verify(lake=lake)
+    assert (found.gaps.rows(), found.listed, found.expired) == ([], 0, 3)
+    assert starts(lake) == [NOON]
+    with pytest.raises(NothingThere, match="no such log group"):
+        verify(PLACE, lake=lake)
 
 
 def test_records_in_the_format_of_their_flow_log(group: None, put: Put, lake: str) -> None:

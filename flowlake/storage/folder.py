@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.errors import StorageError
+from flowlake.errors import NothingThere, StorageError
 from flowlake.storage.places import LISTING, Keep, Listed
 
 
@@ -27,7 +27,7 @@ class Folder:
                 yield self._frame([prefix])
                 return
             if not Path(prefix).is_dir():
-                raise StorageError(f"There is no folder or file at {prefix}.")
+                raise NothingThere(f"There is no folder or file at {prefix}.")
             for folder, folders, files in os.walk(prefix, onerror=_unless_gone):
                 folders[:] = [
                     name

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import polars as pl
 
 from flowlake.aws import Access, aws_settings, explain
-from flowlake.errors import StorageError, UsageError
+from flowlake.errors import NothingThere, StorageError, UsageError
 from flowlake.storage.places import HOUR, LOG_GROUP, Keep
 
 SETTLED = (
@@ -98,7 +98,7 @@ class LogGroup:
         for group in pages.search("logGroups[]"):
             if group["logGroupName"] == self._group:
                 return dict(group)
-        raise StorageError(f"Cannot read {self._place}: {_NOT_THERE}.")
+        raise NothingThere(f"Cannot read {self._place}: {_NOT_THERE}.")
 
     def _first(self, created: datetime, retention: int | None, now: datetime) -> datetime:
         """The first hour to list. One that will have begun to expire within an hour is not."""

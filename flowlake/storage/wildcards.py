@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 import polars as pl
 
-from flowlake.errors import StorageError
+from flowlake.errors import NothingThere
 from flowlake.storage.places import WILDCARD, Keep, Storage
 
 
@@ -23,7 +23,7 @@ class Wildcards:
         """List folder by folder as far as the pattern chooses, and from there all at once.
 
         Raises:
-            StorageError: when the pattern matches nothing, and not for the sake of ``keep``.
+            NothingThere: when the pattern matches nothing, and not for the sake of ``keep``.
         """
         root, pattern = _parted(prefix)
         choosing = _choosing(pattern)
@@ -56,7 +56,7 @@ class Wildcards:
                 found = True
                 yield frame.filter(pl.Series(fits, dtype=pl.Boolean))
         if not found:
-            raise StorageError(f"Nothing matches {prefix}.")
+            raise NothingThere(f"Nothing matches {prefix}.")
 
 
 def _parted(place: str) -> tuple[str, list[str]]:
