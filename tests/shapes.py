@@ -125,10 +125,10 @@ def wrong_numbers(of: Field) -> list[int]:
     return numbers
 
 
-GARBAGE = ("x", "1.5", "0x1F", "--5", "1e3", "5%", "1_000", "\u0665", "4" * 5000)
+GARBAGE = ("X", "1.5", "0x1F", "--5", "1e3", "5%", "1_000", "\u0665", "4" * 5000)
 """What no whole number is, nor a missing one in any writer's Parquet."""
 
-FOLDERS_NOT = ("../x", "a/b", ".", "x" * 65, "é")
+FOLDERS_NOT = ("../x", "a/b", ".", "X" * 65, "é")
 
 Kind = Literal["text", "message", "parquet", "foreign"]
 """What holds a record: bytes, a string in JSON, AWS's columns, or columns of any type."""

@@ -6,6 +6,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -96,6 +97,18 @@ def test_many_small_members_are_one_piece_and_inflated_once(
     body = b"".join(gzip.compress(line) for line in TEXT.splitlines(keepends=True))
     assert list(line_chunks(body)) == [TEXT]
     assert calls == [len(body)]
+
+
+@pytest.mark.parametrize("chunk", [1 << 15, 1 << 26])
+def test_members_longer_than_a_window_follow_short_ones(chunk: int) -> None:
+    noise = Random(5).randbytes(5 * compression.WINDOW)
+    parts = [b"", b"x", noise, b"y" * len(noise), b"z", noise[: compression.WINDOW], b"last"]
+    body = b"\0".join(map(gzip.compress, parts))
+    pieces, _ = compression.inflated(body, chunk)
+    assert b"".join(pieces) == b"".join(parts)
+    for cut in (3, compression.WINDOW, 3 * compression.WINDOW):
+        with pytest.raises(ObjectUnreadable, match="truncated"):
+            compression.inflated(body[:-cut], chunk)
 
 
 def test_header_fields_and_empty_members() -> None:
