@@ -101,12 +101,12 @@ def test_many_small_members_are_one_piece_and_inflated_once(
 
 @pytest.mark.parametrize("chunk", [1 << 15, 1 << 26])
 def test_members_longer_than_a_window_follow_short_ones(chunk: int) -> None:
-    noise = Random(5).randbytes(5 * compression.WINDOW)
-    parts = [b"", b"x", noise, b"y" * len(noise), b"z", noise[: compression.WINDOW], b"last"]
+    noise = Random(5).randbytes(5 * compression.FEED)
+    parts = [b"", b"x", noise, b"y" * len(noise), b"z", noise[: compression.FEED], b"last"]
     body = b"\0".join(map(gzip.compress, parts))
     pieces, _ = compression.inflated(body, chunk)
     assert b"".join(pieces) == b"".join(parts)
-    for cut in (3, compression.WINDOW, 3 * compression.WINDOW):
+    for cut in (3, compression.FEED, 3 * compression.FEED):
         with pytest.raises(ObjectUnreadable, match="truncated"):
             compression.inflated(body[:-cut], chunk)
 
