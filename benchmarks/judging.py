@@ -140,6 +140,8 @@ def inflated(body: bytes) -> bytes:
     while body.startswith(GZIP):
         text = b""
         while body:
+            # isal does not mind a reserved flag (RFC 1952, FLG bits 5 to 7), zlib does
+            body = body[:3] + bytes([body[3] & 0x1F]) + body[4:] if body[3:4] else body
             member = zlib.decompressobj(31)
             text += member.decompress(body)
             assert member.eof, "damaged gzip was read"

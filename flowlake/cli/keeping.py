@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from flowlake.verifying import Verification
 
 
+SHOWN = 200
+"""Characters of a rejected line on a screen; the other formats have all that was kept."""
+
+
 def convert(
     sources: Annotated[
         list[str] | None,
@@ -178,7 +182,8 @@ def inspect(
     if chosen == "table":
         empty = (None, ()) if found.lines else (None, (), 0)
         say(facts_text({name: value for name, value in facts.items() if value not in empty}))
-        for title, frame in (("First records", found.first_rows), ("Rejected", found.rejects)):
+        rejects = found.rejects.with_columns(pl.col("text").str.slice(0, SHOWN))
+        for title, frame in (("First records", found.first_rows), ("Rejected", rejects)):
             if frame.height:
                 say(f"\n{title}:")
                 write(
