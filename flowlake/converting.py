@@ -123,8 +123,8 @@ def convert(
         objects_from: a list of objects to convert too: lines of URLs or paths, an S3 Inventory,
             or S3 event notifications; a file, an ``s3://`` object, or ``-``.
         fields: the format of objects without a header, or several: field names in order, or a flow
-            log's ``LogFormat``. AWS's default formats are known; for a log group the formats of
-            the flow logs that deliver there are asked of EC2, where that is allowed.
+            log's ``LogFormat``. AWS's default formats are known. Without ``fields``, EC2 is asked
+            for the formats of the flow logs that deliver to a log group, where that is allowed.
         retry: read unreadable and skipped objects again.
         workers: processes; by default one a core, or threads where there is little to do. 1
             converts in this process. A script with more must guard its main code with
@@ -147,9 +147,10 @@ def convert(
     """
     started = time.monotonic()
     given = (fields,) if isinstance(fields, str) else fields or ()
-    groups = [place for each in sources if is_log_group(place := canonical(each, access))]
-    found = (spelled for group in groups for spelled in formats_of(group, access))
-    formats = tuple(parse_format(each) for each in (*given, *found))
+    if not given:
+        groups = (place for each in sources if is_log_group(place := canonical(each, access)))
+        given = [spelled for group in groups for spelled in formats_of(group, access)]
+    formats = tuple(parse_format(each) for each in given)
     wanted = window(since, until, account, region)
     tables = Tables(canonical(lake), access)
     listing = list_objects(

@@ -58,7 +58,7 @@ class LogGroup:
     def __init__(self, place: str, access: Access) -> None:
         self._place = place
         self._group, self._region = _names(place)
-        self._client = _client("logs", self._region, access)
+        self._client = _client("logs", self._region, access, ATTEMPTS)
 
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:  # noqa: ARG002
         """The hours from the group's first, or the first its retention keeps, to this one.
@@ -174,7 +174,7 @@ def formats_of(place: str, access: Access = Access()) -> tuple[str, ...]:
     import botocore.exceptions
 
     group, region = _names(place)
-    client = _client("ec2", region, access)
+    client = _client("ec2", region, access, 2)  # a private network may not reach it
     try:
         pages = client.get_paginator("describe_flow_logs").paginate(
             Filters=[{"Name": "log-group-name", "Values": [group]}]
@@ -193,7 +193,7 @@ def _names(place: str) -> tuple[str, str]:
     return match["group"], match["region"]
 
 
-def _client(service: str, region: str, access: Access) -> Any:
+def _client(service: str, region: str, access: Access, attempts: int) -> Any:
     """Botocore's client, which finds the endpoint by itself, as the AWS CLI does."""
     import botocore.config
     import botocore.session
@@ -203,7 +203,8 @@ def _client(service: str, region: str, access: Access) -> Any:
         service,
         region_name=region,
         config=botocore.config.Config(
-            connect_timeout=10, retries={"mode": "adaptive", "total_max_attempts": ATTEMPTS}
+            connect_timeout=5,
+            retries={"mode": "adaptive", "total_max_attempts": attempts},
         ),
     )
 
