@@ -70,12 +70,16 @@ def packed(random: Random, content: bytes) -> bytes:
     cut = random.randint(0, len(content))
     match random.randrange(4):
         case 0:
-            return gzip.compress(content, 1)
+            return _gzip(content)
         case 1:
-            return gzip.compress(content[:cut], 1) + gzip.compress(content[cut:], 1)
+            return _gzip(content[:cut]) + _gzip(content[cut:])
         case 2 if random.random() < 0.2:
-            return gzip.compress(gzip.compress(content, 1), 1)
+            return _gzip(_gzip(content))
     return content
+
+
+def _gzip(content: bytes) -> bytes:
+    return gzip.compress(content, 1, mtime=0)
 
 
 def hurt(random: Random, body: bytes, other: bytes) -> bytes:
