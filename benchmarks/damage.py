@@ -61,7 +61,7 @@ def damaged(random: Random, seeds: Sequence[Seed]) -> tuple[Seed, bytes]:
             return seed, hurt(random, seed.body, other.body)
         case 1 | 2 | 3 if content.startswith(PARQUET):
             return seed, random.choice([hurt_footer, hurt_table])(random, content)
-        case 1 | 2 if documents := json_documents(content):
+        case 1 | 2 | 3 if NOT_WALKED not in content and (documents := json_documents(content)):
             return seed, packed(random, hurt_json(random, documents))
     return seed, packed(random, hurt(random, content, inflated(other.body)))
 
