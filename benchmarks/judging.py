@@ -140,10 +140,9 @@ def inflated(body: bytes) -> bytes:
     while body.startswith(GZIP):
         text = b""
         while body:
-            # isal does not mind a reserved flag (RFC 1952, FLG bits 5 to 7), zlib does
-            body = body[:3] + bytes([body[3] & 0x1F]) + body[4:] if body[3:4] else body
             member = zlib.decompressobj(31)
-            text += member.decompress(body)
+            flags = body[3:4] and bytes([body[3] & 0x1F])  # zlib minds those that mean nothing
+            text += member.decompress(body[:3] + flags + body[4:])
             assert member.eof, "damaged gzip was read"
             body = member.unused_data.lstrip(b"\0")
         body = text
@@ -175,6 +174,8 @@ def json_documents(content: bytes) -> list[Any] | None:
     try:
         text = content.decode()
         while (between := BETWEEN.match(text, at)) and between.end() < len(text):
+            if text[between.end()] not in "{[":
+                return None  # a text or a number alone is a scrap of something
             document, at = decoder.raw_decode(text, between.end())
             found.append(document)
     except (ValueError, RecursionError):

@@ -254,20 +254,19 @@ def text_object(random: Random, header: bytes | None, lines: Sequence[Line]) -> 
     return Made(mark + end.join(texts) + random.choice([end, end, b""]), numbers)
 
 
-def zip_up(content: bytes) -> bytes:
-    """Gzip without the time, so that an object is the same whenever it is made."""
-    return gzip.compress(content, mtime=0)
+def _gzip(content: bytes, level: int = 9) -> bytes:
+    return gzip.compress(content, level, mtime=0)
 
 
 def zipped(random: Random, made: Made) -> Made:
-    return Made(gzip.compress(made.body, random.randint(0, 9), mtime=0), made.numbers)
+    return Made(_gzip(made.body, random.randint(0, 9)), made.numbers)
 
 
 def members(random: Random, made: Made) -> Made:
     """Gzip of several members, cut anywhere, with the padding that tape archives add."""
     cuts = sorted(random.randint(0, len(made.body)) for _ in range(random.randint(1, 4)))
     ends = [0, *cuts, len(made.body)]
-    parts = [zip_up(made.body[at:end]) for at, end in itertools.pairwise(ends)]
+    parts = [_gzip(made.body[at:end]) for at, end in itertools.pairwise(ends)]
     return Made(random.choice([b"", b"", b"\0" * 9]).join(parts), made.numbers)
 
 
@@ -317,8 +316,8 @@ def subscription(random: Random, lines: Sequence[Line]) -> Made:
     texts = _written(random, documents)
     separator = random.choice([b"", b"", b"\n"])
     whole = separator.join(texts)
-    each_zipped = b"".join(map(zip_up, texts))
-    body = random.choice([whole, zip_up(whole), each_zipped, zip_up(each_zipped)])
+    each_zipped = b"".join(map(_gzip, texts))
+    body = random.choice([whole, _gzip(whole), each_zipped, _gzip(each_zipped)])
     return Made(body, list(range(1, len(lines) + 1)))
 
 
@@ -329,7 +328,7 @@ def messages(random: Random, lines: Sequence[Line]) -> Made:
     if random.random() < 0.2:
         body = b"[" + b",".join(texts) + b"]"
     return Made(
-        random.choice([body, zip_up(body)]),
+        random.choice([body, _gzip(body)]),
         list(range(1, len(lines) + 1)),
     )
 

@@ -21,6 +21,7 @@ LINES_AND_ROWS: dict[str, tuple[int, int] | None] = {
     "json-number-across-members": (3, 2),
     "json-number-of-5000-digits": (3, 2),
     "json-separator-in-message": (3, 2),
+    "json-stray-quote": (3, 2),
     "parquet-binary-not-utf-8": (2, 1),
     "parquet-column-metadata": (1, 0),
     "parquet-date-of-no-calendar": (2, 2),

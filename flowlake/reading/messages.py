@@ -143,10 +143,7 @@ class _Messages:
             more, size = io.StringIO(), 0
             while (at := _end(BETWEEN, text, at)) < len(text):
                 try:
-                    document, end = _DECODER.raw_decode(text, at)
-                    if piece and end == len(text) and isinstance(document, (int, float)):
-                        break  # it may have more digits in the next piece
-                    at = end
+                    document, at = _document(text, at)
                 except (ValueError, RecursionError):  # a number of too many digits is a ValueError
                     if piece and len(text) - at < CHUNK:
                         break
@@ -167,6 +164,13 @@ MESSAGE = re.compile(rb'(?:\xef\xbb\xbf)?[\s\[]*\{\s*"(?:message|messageType|log
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
     match = pattern.match(text, at)
     return match.end() if match else at
+
+
+def _document(text: str, at: int) -> tuple[Any, int]:
+    """The document that begins here, and where it ends; a text or number alone would be a scrap."""
+    if text[at] not in "{[":
+        raise ValueError
+    return _DECODER.raw_decode(text, at)
 
 
 def _message(event: Any) -> str | _Broken:
