@@ -135,9 +135,8 @@ def _add(seen: Inspection, batch: Batch, rows: int) -> None:
             values = flows[column].unique().cast(pl.Int64 if name == "versions" else pl.String)
             found = {*getattr(seen, name), *values.drop_nulls()}
             setattr(seen, name, tuple(sorted(found)))
-    if "log_status" in flows.columns:
-        seen.nodata += int((flows["log_status"] == "NODATA").sum())
-        seen.skipdata += int((flows["log_status"] == "SKIPDATA").sum())
+    seen.nodata += batch.having("NODATA")
+    seen.skipdata += batch.having("SKIPDATA")
     if "start_time" in flows.columns:
         starts = (seen.first, *flows.select(pl.col("start_time").min()).row(0))
         seen.first = min((time for time in starts if time is not None), default=None)

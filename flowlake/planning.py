@@ -5,7 +5,6 @@ gives every flow log object a file name of its own, so an object with the file n
 another is its copy: moved, synchronised or replicated, it is not converted twice.
 """
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -93,11 +92,14 @@ def list_objects(
     frames: list[pl.DataFrame] = []
     for place in places:
         keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
-        with contextlib.suppress(*[NothingThere] * gone):
+        try:
             frames.extend(
                 frame.with_columns(source=pl.lit(place))
                 for frame in open_source(place, access).list(place, keep)
             )
+        except NothingThere:
+            if not gone:
+                raise
     if not frames:
         return _named(pl.DataFrame(schema=RAW)).head(0)
     listing = _named(pl.concat(frames).unique("url", keep="first", maintain_order=True))

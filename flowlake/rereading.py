@@ -144,9 +144,8 @@ def _in_object(
         found["lines"] += batch.lines
         found["rows"] += flows.height
         found["rejected"] += batch.rejects.height
-        if "log_status" in flows.columns:
-            for status in ("NODATA", "SKIPDATA"):
-                found[status.lower()] += int((flows["log_status"] == status).sum())
+        found["nodata"] += batch.having("NODATA")
+        found["skipdata"] += batch.having("SKIPDATA")
         as_stored = [
             pl.col(name).cast(stored.get(name, pl.String()), strict=False) for name in flows.columns
         ]

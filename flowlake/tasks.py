@@ -94,10 +94,8 @@ class _Count:
         if batch.fields:
             self.fields[" ".join(batch.fields)] = None
         self.dates.update(flows["date"].unique())
-        if "log_status" in flows.columns:
-            status = flows["log_status"]
-            self.nodata += int((status == "NODATA").sum())
-            self.skipdata += int((status == "SKIPDATA").sum())
+        self.nodata += batch.having("NODATA")
+        self.skipdata += batch.having("SKIPDATA")
 
 
 def convert_task(task: Task) -> TaskResult:

@@ -582,6 +582,8 @@ def test_records_in_the_format_of_their_flow_log(group: None, put: Put, lake: st
         )
     finally:
         client.close()
+    report = flowlake.convert(PLACE, lake=lake, workers=1, retry=True, fields="bytes start")
+    assert len(report.unreadables) == 1, "what is given is not asked of EC2"
     report = convert(lake, retry=True)
     assert (report.rows, report.rejected) == (1, 0)
     [row] = flowlake.open_lake(lake).flows().collect().to_dicts()

@@ -52,6 +52,12 @@ class Batch:
     misdated: int = 0
     """Rows whose own date is too far from the object's name to choose their partition."""
 
+    def having(self, log_status: str) -> int:
+        """How many rows have a ``log_status``."""
+        if "log_status" not in self.flows.columns:
+            return 0
+        return int((self.flows["log_status"] == log_status).sum())
+
 
 def parse_format(text: str) -> Format:
     """A format as a user gives it: field names, or a flow log's ``LogFormat`` (``${version} …``).
