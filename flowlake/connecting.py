@@ -25,7 +25,6 @@ from flowlake import reference
 from flowlake.committing import OBJECTS, REJECTED, file_urls
 from flowlake.doors import TRANSIT_GATEWAY_FLOWS, View, damaged, files_sql, view_sql
 from flowlake.errors import LakeError, StorageError, UsageError
-from flowlake.fields import LAKE_COLUMNS
 from flowlake.lake import Lake, Names, When
 from flowlake.macros import register_macros
 from flowlake.queries import Query, load_queries, substituted
@@ -180,7 +179,6 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", lake: Lake, wanted: Win
     before = replace(past, paths=[]) if wanted.since is None else past
     shown = lake.flows().collect_schema()
     stored = pl.DataFrame(pa.schema(lake.tables.table("flows").schema()).empty_table()).schema
-    grown = stored.names()[-1] != LAKE_COLUMNS[-1].column
 
     if is_remote(lake.url):
         # A view is bound when it is made: here the files come through s3fs, later through httpfs.
@@ -189,7 +187,7 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", lake: Lake, wanted: Win
     def records(view: View) -> str:
         if not view.paths:
             return view_sql(NOTHING, (), stored, shown, ())
-        source = files_sql(view.paths, stored, lake.partition_by, grown)
+        source = files_sql(view.paths, stored, lake.partition_by)
         try:
             there = connection.sql(source).columns
         except (duckdb.IOException, OSError) as error:

@@ -64,7 +64,6 @@ def open_connection(
     stored: pl.Schema,
     schema: pl.Schema,
     partition_by: Sequence[str],
-    grown: bool,
     sql: str | None,
 ) -> "duckdb.DuckDBPyConnection":
     """Open a connection with views of the records and what saved SQL uses; lock it after.
@@ -76,7 +75,6 @@ def open_connection(
         stored: the columns and types of the table.
         schema: the columns and types to show: what the table lacks is null, another type is cast.
         partition_by: the table's partition columns.
-        grown: whether columns were added to the table, so that files differ in theirs.
         sql: what is to run, to leave out what it does not name; None for anything.
 
     Raises:
@@ -109,7 +107,7 @@ def open_connection(
                 source, _dataset(view.paths, table_url, access, stored, partition_by)
             )
         else:
-            files = files_sql(view.paths, stored, partition_by, grown)
+            files = files_sql(view.paths, stored, partition_by)
             try:
                 connection.execute(f"CREATE VIEW {source} AS {files}")
             except duckdb.IOException as error:
@@ -173,14 +171,15 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
     )
 
 
-def files_sql(
-    paths: Sequence[str], stored: pl.Schema, partition_by: Sequence[str], grown: bool
-) -> str:
-    """The SELECT that reads data files as they are; the arguments are `open_connection`'s."""
+def files_sql(paths: Sequence[str], stored: pl.Schema, partition_by: Sequence[str]) -> str:
+    """The SELECT that reads data files as they are, each with the columns that it has a value of.
+
+    The arguments are `open_connection`'s.
+    """
     hive = ", ".join(f"{name}: {_TYPES[stored[name]]}" for name in partition_by)
     return (
         f"SELECT * FROM read_parquet({_literal(paths)}, hive_partitioning = true, "
-        f"hive_types = {{{hive}}}, union_by_name = {str(grown).lower()})"
+        f"hive_types = {{{hive}}}, union_by_name = true)"
     )
 
 

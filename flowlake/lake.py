@@ -18,7 +18,7 @@ from flowlake.doors import KINDS, TRANSIT_GATEWAY_FLOWS, View, lock, open_connec
 from flowlake.enrichment import Enrichment, register_enrichment
 from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
-from flowlake.fields import LAKE_COLUMNS, polars_schema
+from flowlake.fields import polars_schema
 from flowlake.hunting import HUNTING, Indicator, hunt, parse_indicator, summarise
 from flowlake.queries import bind, load_query, run
 from flowlake.status import Status, sum_up
@@ -314,7 +314,6 @@ class Lake:
             stored=self._stored,
             schema=self._schema,
             partition_by=self.partition_by,
-            grown=self._stored.names()[-1] != LAKE_COLUMNS[-1].column,
             sql=sql,
         )
         if sql is None or "objects" in sql:

@@ -7,7 +7,7 @@ what it writes is invisible until the coordinator commits it.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import deltalake
@@ -17,7 +17,15 @@ import pyarrow as pa
 from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import NotAFlowLog, ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
-from flowlake.reading import REJECTS, Batch, Format, RawObject, read_object
+from flowlake.reading import (
+    REJECTS,
+    Batch,
+    Format,
+    RawObject,
+    Together,
+    read_object,
+    read_together,
+)
 from flowlake.storage import Access, Body, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
@@ -81,8 +89,9 @@ class _Count:
     skipdata: int = 0
     rejected: int = 0
     misdated: int = 0
+    first_date: date | None = None
+    last_date: date | None = None
     fields: dict[str, None] = field(default_factory=dict)
-    dates: set[date] = field(default_factory=set)
 
     def add(self, batch: Batch) -> None:
         flows = batch.flows
@@ -93,7 +102,10 @@ class _Count:
         self.misdated += batch.misdated
         if batch.fields:
             self.fields[" ".join(batch.fields)] = None
-        self.dates.update(flows["date"].unique())
+        for day in (flows["date"].min(), flows["date"].max()) if flows.height else ():
+            assert isinstance(day, date)
+            self.first_date = min(self.first_date or day, day)
+            self.last_date = max(self.last_date or day, day)
         self.nodata += batch.having("NODATA")
         self.skipdata += batch.having("SKIPDATA")
 
@@ -120,41 +132,59 @@ class _Conversion:
         self._ledger: list[dict[str, object]] = []
 
     def run(self) -> TaskResult:
-        for raw, body in fetched(self._task.objects, self._task.access):
-            self._result.bytes += raw.size
-            if isinstance(body, StorageError):
-                self._result.failures.append((raw.url, str(body)))
-                continue
-            if raw.had is not None and (has := _lines(body)) < raw.had:
-                self._result.failures.append((raw.url, _fewer(has, raw.had)))
-                continue
-            raw = replace(raw, size=len(body))  # what a log group lists is an estimate
-            try:
-                count = self._read(raw, body)
-            except NotAFlowLog as error:
-                self._result.skipped.append((raw.url, str(error)))
-                self._enter(raw, "skipped", _Count(shape=str(error)))
-            except ObjectUnreadable as error:
-                self._unreadable(raw, str(error))
+        for read in read_together(self._arrived()):
+            if isinstance(read, Together):
+                self._take(read)
             else:
-                self._enter(raw, "converted", count)
+                self._read_alone(*read)
         self._write_flows()
         self._write_rejects()
         self._result.ledger = pa.Table.from_pylist(self._ledger, schema=OBJECTS)
         return self._result
 
+    def _arrived(self) -> Iterator[tuple[RawObject, Body]]:
+        for raw, body in fetched(self._task.objects, self._task.access):
+            self._result.bytes += raw.size
+            if isinstance(body, StorageError):
+                self._result.failures.append((raw.url, str(body)))
+            elif raw.had is not None and (has := _lines(body)) < raw.had:
+                self._result.failures.append((raw.url, _fewer(has, raw.had)))
+            else:
+                yield replace(raw, size=len(body)), body  # what a log group lists is an estimate
+
+    def _take(self, read: Together) -> None:
+        fields = " ".join(read.fields)
+        for raw, count in zip(read.objects, read.counts.to_dicts(), strict=True):
+            counted = _Count(shape="text", lines=count["rows"], fields={fields: None}, **count)
+            self._enter(raw, "converted", counted)
+        self._add(read.flows)
+
+    def _read_alone(self, raw: RawObject, body: Body) -> None:
+        try:
+            count = self._read(raw, body)
+        except NotAFlowLog as error:
+            self._result.skipped.append((raw.url, str(error)))
+            self._enter(raw, "skipped", _Count(shape=str(error)))
+        except ObjectUnreadable as error:
+            self._unreadable(raw, str(error))
+        else:
+            self._enter(raw, "converted", count)
+
     def _read(self, raw: RawObject, body: Body) -> _Count:
         count = _Count()
         for batch in read_object(raw, body, self._task.formats):
             count.add(batch)
-            if batch.flows.height:
-                self._frames.append(batch.flows)
-                self._rows += batch.flows.height
             if batch.rejects.height:
                 self._reject(raw, batch.rejects)
-            if self._rows >= ROWS_PER_FILE:
-                self._write_flows()
+            self._add(batch.flows)
         return count
+
+    def _add(self, flows: pl.DataFrame) -> None:
+        if flows.height:
+            self._frames.append(flows)
+            self._rows += flows.height
+        if self._rows >= ROWS_PER_FILE:
+            self._write_flows()
 
     def _unreadable(self, raw: RawObject, reason: str) -> None:
         """Enter a flow log that cannot be read: one reject stands for all of it."""
@@ -168,16 +198,12 @@ class _Conversion:
             self._write_rejects()
 
     def _enter(self, raw: RawObject, state: str, count: _Count) -> None:
-        counted = asdict(count)
-        dates = counted.pop("dates")
         self._ledger.append(
             {
                 **{name: getattr(raw, name) for name in RawObject.__slots__},
-                **counted,
+                **{name: getattr(count, name) for name in _Count.__slots__},
                 "fields": "; ".join(count.fields) or None,
                 "state": state,
-                "first_date": min(dates, default=None),
-                "last_date": max(dates, default=None),
                 "converted_at": datetime.now(UTC),
             }
         )

@@ -183,7 +183,7 @@ def files_of(lake: str | os.PathLike[str]) -> list[pa.Table]:
 
 
 def is_pure(file: pa.Table) -> bool:
-    return file.column("resource_type").null_count in (0, file.num_rows)
+    return "resource_type" not in file.column_names or not file.column("resource_type").null_count
 
 
 def in_order(frame: pl.DataFrame) -> pl.DataFrame:

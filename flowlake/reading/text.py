@@ -55,7 +55,7 @@ def read_text(chunks: Iterator[bytes], formats: Sequence[Format] = ()) -> Iterat
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n")
         if fields is None:
-            if not text.strip():
+            if text.isspace():
                 line_number += text.count(b"\n")
                 continue
             fields, above, at = first_format(text, formats)
@@ -63,26 +63,30 @@ def read_text(chunks: Iterator[bytes], formats: Sequence[Format] = ()) -> Iterat
                 yield refuse(text[:above], fields, line_number, "stands above the header")
             line_number += text.count(b"\n", 0, at)
             text = text[at:]
-        for latest, batch in _read(text, fields, line_number):
-            fields = latest
-            yield batch
-        line_number += text.count(b"\n")
+        survey = _survey(text)
+        if (quick := _read_quickly(text, fields, survey)) is not None:
+            yield quick
+        else:
+            for latest, batch in _read_pieces(text, fields, line_number):
+                fields = latest
+                yield batch
+        line_number += survey.lines
 
 
-def _read(
+def read_plain(text: bytes, fields: Format) -> Batch | None:
+    """Read whole lines at once; None when any of them needs a closer look."""
+    return _read_quickly(text, fields, _survey(text))
+
+
+def _read_pieces(
     text: bytes, fields: tuple[Field, ...], line_number: int
 ) -> Iterator[tuple[tuple[Field, ...], Batch]]:
-    """Read quickly what can be; what is in doubt piece by piece, the doubtful piece carefully."""
-    batch = _read_quickly(text, fields, _survey(text))
-    if batch is not None:
-        yield fields, batch
-        return
+    """Read a doubtful text piece by piece, carefully where a piece is itself in doubt."""
     at = 0
     while at < len(text):
         end = text.rfind(b"\n", at, at + PIECE) + 1 or text.index(b"\n", at) + 1
         piece = text[at:end]
-        batch = _read_quickly(piece, fields, _survey(piece))
-        if batch is not None:
+        if (batch := read_plain(piece, fields)) is not None:
             yield fields, batch
         else:
             for latest, part in read_carefully(piece, fields, line_number):
