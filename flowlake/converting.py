@@ -21,6 +21,7 @@ import polars as pl
 from flowlake.committing import Change, Head, Tables
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
+from flowlake.memory import MOST, memory_of, shared_out
 from flowlake.planning import list_objects, new_objects, raw_objects
 from flowlake.reading import Format, RawObject, parse_format
 from flowlake.storage import STDIN, Access, canonical, formats_of, is_log_group
@@ -102,6 +103,7 @@ def convert(
     fields: str | Sequence[str] | None = None,
     retry: bool = False,
     workers: int | None = None,
+    memory: int | str | None = None,
     partition_by: Sequence[str] | None = None,
     executor: Executor | None = None,
     access: Access = Access(),
@@ -129,6 +131,8 @@ def convert(
         workers: processes; by default one a core, or threads where there is little to do. 1
             converts in this process. A script with more must guard its main code with
             ``__name__``.
+        memory: bytes, or a size such as ``2GB``, that the processes stay below together: half of
+            the machine's by default. Where it is little, there are fewer workers.
         partition_by: partition columns for a new lake: ``PARTITIONS`` or its first ones. By
             default all of them, or ``date`` alone for more than ``FEW_PLACES`` places.
         executor: runs the tasks instead; anything with ``concurrent.futures``' interface.
@@ -151,6 +155,7 @@ def convert(
         groups = (place for each in sources if is_log_group(place := canonical(each, access)))
         given = [spelled for group in groups for spelled in formats_of(group, access)]
     formats = tuple(parse_format(each) for each in given)
+    most = memory_of(memory)
     wanted = window(since, until, account, region)
     tables = Tables(canonical(lake), access)
     listing = list_objects(
@@ -164,7 +169,7 @@ def convert(
         tables.create(_partitions(partition_by) if partition_by else _fitting(listing))
     elif partition_by is not None:
         _same_partitions(tables, partition_by)
-    run = _Run(tables, listing, progress, commit_seconds, formats, retry=retry)
+    run = _Run(tables, listing, progress, commit_seconds, formats, most, retry=retry)
     run.to_the_end(workers, executor)
     run.report.seconds = time.monotonic() - started
     return run.report
@@ -219,6 +224,7 @@ class _Run:
         progress: Callable[[Progress], None] | None,
         commit_seconds: float,
         formats: tuple[Format, ...],
+        memory: int,
         *,
         retry: bool,
     ) -> None:
@@ -229,6 +235,7 @@ class _Run:
         self._progress = Progress()
         self._commit_seconds = commit_seconds
         self._formats = formats
+        self._memory = memory
         self._retry = retry
         self._waiting: list[TaskResult] = []
         self._lost = 0
@@ -271,6 +278,9 @@ class _Run:
         count = workers or _cores()
         little = len(new) < PROCESS_OBJECTS and sum(raw.size for raw in new) < PROCESS_BYTES
         processes = workers is not None or not little
+        each = MOST
+        if executor is None:
+            count, each = shared_out(self._memory, count, processes=processes)
         schema = head.flows.schema()
         template = Task(
             (),
@@ -279,6 +289,7 @@ class _Run:
             schema.to_json(),
             tuple(head.flows.metadata().partition_columns),
             self._formats,
+            each,
         )
         committed_at = time.monotonic()
         tasks = [template.of(objects) for objects in _tasks(new, count)]

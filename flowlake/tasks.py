@@ -14,6 +14,7 @@ import deltalake
 import polars as pl
 import pyarrow as pa
 
+from flowlake import memory
 from flowlake.committing import OBJECTS, REJECTED
 from flowlake.errors import NotAFlowLog, ObjectUnreadable, StorageError
 from flowlake.fields import arrow_type, column_type
@@ -30,11 +31,11 @@ from flowlake.storage import Access, Body, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
 ROWS_PER_FILE = 1_000_000
-"""Rows a task gathers before it writes."""
+"""Rows a task gathers before it writes, if it has the memory."""
 
 REJECTS_PER_FILE = 200_000
 
-FETCH_AHEAD_BYTES = 128 << 20
+FETCH_AHEAD_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Task:
     partition_by: tuple[str, ...]
     formats: tuple[Format, ...] = ()
     """What records without a header may be, besides AWS's default formats."""
+    memory: int = memory.MOST
+    """Bytes that it may hold."""
 
     def of(self, objects: Sequence[RawObject]) -> "Task":
         """The same task for other objects."""
@@ -127,7 +130,7 @@ class _Conversion:
         self._schema = pa.schema(stored).remove_metadata()
         self._result = TaskResult()
         self._frames: list[pl.DataFrame] = []
-        self._rows = 0
+        self._rows = self._held = 0
         self._rejects: list[pl.DataFrame] = []
         self._ledger: list[dict[str, object]] = []
 
@@ -143,7 +146,8 @@ class _Conversion:
         return self._result
 
     def _arrived(self) -> Iterator[tuple[RawObject, Body]]:
-        for raw, body in fetched(self._task.objects, self._task.access):
+        ahead = min(FETCH_AHEAD_BYTES, self._task.memory // 8)
+        for raw, body in fetched(self._task.objects, self._task.access, ahead):
             self._result.bytes += raw.size
             if isinstance(body, StorageError):
                 self._result.failures.append((raw.url, str(body)))
@@ -172,7 +176,7 @@ class _Conversion:
 
     def _read(self, raw: RawObject, body: Body) -> _Count:
         count = _Count()
-        for batch in read_object(raw, body, self._task.formats):
+        for batch in read_object(raw, body, self._task.formats, chunk=self._task.memory // 16):
             count.add(batch)
             if batch.rejects.height:
                 self._reject(raw, batch.rejects)
@@ -183,7 +187,8 @@ class _Conversion:
         if flows.height:
             self._frames.append(flows)
             self._rows += flows.height
-        if self._rows >= ROWS_PER_FILE:
+            self._held += int(flows.estimated_size())
+        if self._rows >= ROWS_PER_FILE or self._held >= self._task.memory // 8:
             self._write_flows()
 
     def _unreadable(self, raw: RawObject, reason: str) -> None:
@@ -229,7 +234,7 @@ class _Conversion:
             storage=self._storage,
         )
         self._frames = []
-        self._rows = 0
+        self._rows = self._held = 0
 
     def _write_rejects(self) -> None:
         if not self._rejects:
@@ -257,7 +262,7 @@ def _fewer(has: int, had: int) -> str:
 
 
 def fetched(
-    objects: Sequence[RawObject], access: Access
+    objects: Sequence[RawObject], access: Access, ahead_bytes: int = FETCH_AHEAD_BYTES
 ) -> Iterator[tuple[RawObject, Body | StorageError]]:
     """The objects' bytes in order, fetched ahead as far as a bound of bytes allows.
 
@@ -271,7 +276,7 @@ def fetched(
         while waiting or ahead:
             while waiting and (
                 not ahead
-                or (len(ahead) < 2 * threads and bytes_ahead + waiting[0].size <= FETCH_AHEAD_BYTES)
+                or (len(ahead) < 2 * threads and bytes_ahead + waiting[0].size <= ahead_bytes)
             ):
                 raw = waiting.popleft()
                 bytes_ahead += raw.size

@@ -69,7 +69,7 @@ def test_what_cannot_be_fetched_is_tried_again(
     urls = [put(str(tmp_path), *raw_object(number)) for number in range(3)]
     whole = storage.Folder.get
 
-    def get(self: storage.Folder, url: str, etag: str | None = None) -> bytes:
+    def get(self: storage.Folder, url: str, etag: str | None = None) -> storage.Body:
         if url == urls[1]:
             raise StorageError("the disk said no")
         return whole(self, url, etag)

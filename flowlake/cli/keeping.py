@@ -60,6 +60,12 @@ def convert(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes [default: one a core].")
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Stay below it, all processes together [default: half of it all]."
+        ),
+    ] = None,
     partition_by: Annotated[
         str | None,
         typer.Option(
@@ -107,6 +113,7 @@ def convert(
             *(sources or []),
             fields=fields,
             workers=workers,
+            memory=memory,
             partition_by=None if partition_by is None else partition_by.split(","),
             progress=tell,
             **given,

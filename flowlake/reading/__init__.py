@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from flowlake.errors import NotAFlowLog, ObjectUnreadable
-from flowlake.reading.compression import GZIP_MAGIC, inflated, whole_lines
+from flowlake.reading.compression import CHUNK, GZIP_MAGIC, inflated, whole_lines
 from flowlake.reading.detecting import STAMP
 from flowlake.reading.foreign import kind_of, signature_of
 from flowlake.reading.formats import REJECTS, Batch, Format, parse_format
@@ -38,7 +38,9 @@ HEAD = 1 << 16
 """Bytes that tell what an object is when it is no flow log."""
 
 
-def read_object(raw: RawObject, body: Body, formats: Sequence[Format] = ()) -> Iterator[Batch]:
+def read_object(
+    raw: RawObject, body: Body, formats: Sequence[Format] = (), *, chunk: int = CHUNK
+) -> Iterator[Batch]:
     """Read an object's bytes into batches whose flows have every column a lake needs of them.
 
     They are the record's own and those that ``naming`` adds.
@@ -47,6 +49,7 @@ def read_object(raw: RawObject, body: Body, formats: Sequence[Format] = ()) -> I
         raw: what is known of the object.
         body: its bytes.
         formats: what records without a header may be, besides AWS's default formats.
+        chunk: bytes of text that are parsed at once, and the longest that a line may be.
 
     Raises:
         NotAFlowLog: when the object is something else, and not named as a flow log.
@@ -54,7 +57,7 @@ def read_object(raw: RawObject, body: Body, formats: Sequence[Format] = ()) -> I
     """
     names = names_of(raw)
     try:
-        for batch in _read(body, formats):
+        for batch in _read(body, formats, min(chunk, CHUNK)):
             flows, misdated = named(batch.flows, batch.fields, names)
             yield replace(batch, flows=flows, misdated=int(misdated.sum()))
     except NotAFlowLog as error:
@@ -63,9 +66,9 @@ def read_object(raw: RawObject, body: Body, formats: Sequence[Format] = ()) -> I
         raise ObjectUnreadable(f"it is named as a flow log, and holds: {error}") from error
 
 
-def _read(body: Body, formats: Sequence[Format]) -> Iterator[Batch]:
+def _read(body: Body, formats: Sequence[Format], chunk: int) -> Iterator[Batch]:
     """Read an object by what it holds, whatever its name says."""
-    pieces, longest = inflated(body)
+    pieces, longest = inflated(body, chunk)
     head = next(pieces, b"")
     pieces = itertools.chain([head], pieces)
     if (kind := signature_of(head)) is not None:
@@ -74,7 +77,7 @@ def _read(body: Body, formats: Sequence[Format]) -> Iterator[Batch]:
         return read_parquet(b"".join(pieces) if body[:2] == GZIP_MAGIC else body)
     if JSON.match(head):
         return read_messages(pieces, head[:HEAD], formats)
-    chunks = whole_lines(pieces, longest)
+    chunks = whole_lines(pieces, longest, chunk)
     if STAMP.match(head.lstrip()):
         return _read_export(chunks, head[:HEAD], formats)
     return read_text(chunks, formats)

@@ -1,6 +1,7 @@
 """Bytes as delivered -> the content in pieces, or chunks of whole text lines, in bounded memory."""
 
 import itertools
+import mmap
 import re
 from collections.abc import Iterable, Iterator
 
@@ -96,7 +97,7 @@ def _longest_line(pieces: Iterable[bytes]) -> int:
 
 def _pieces(body: Body, chunk: int, nested: int = 0) -> Iterator[bytes]:
     if body[:2] != GZIP_MAGIC:
-        return (body[at : at + chunk] for at in range(0, len(body), chunk))
+        return _slices(body, chunk)
     pieces = _gunzip(body, chunk)
     first = next(pieces, b"")
     if not first.startswith(GZIP_MAGIC):
@@ -109,6 +110,18 @@ def _pieces(body: Body, chunk: int, nested: int = 0) -> Iterator[bytes]:
         if len(inner) > NESTED_MOST:
             raise ObjectUnreadable(f"gzip in gzip of more than {NESTED_MOST:,} bytes")
     return _pieces(bytes(inner), chunk, nested + 1)
+
+
+def _slices(body: Body, chunk: int) -> Iterator[bytes]:
+    for at in range(0, len(body), chunk):
+        yield body[at : at + chunk]
+        _let_go(body)
+
+
+def _let_go(body: Body) -> None:
+    """What was read of a file need not stay in memory."""
+    if isinstance(body, mmap.mmap):
+        body.madvise(mmap.MADV_DONTNEED)
 
 
 def _gunzip(body: Body, chunk: int) -> Iterator[bytes]:
@@ -137,6 +150,7 @@ def _gunzip(body: Body, chunk: int) -> Iterator[bytes]:
                     piece = member.decompress(more, chunk)
                     if piece:
                         yield piece
+                        _let_go(body)
             except igzip_lib.error as error:  # type: ignore[misc]  # the stub calls it an instance
                 raise ObjectUnreadable(f"the gzip stream is corrupt: {error}") from error
             at = _after_zeros(body, min(at, len(body)) - len(member.unused_data))

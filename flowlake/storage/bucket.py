@@ -14,7 +14,7 @@ import polars as pl
 
 from flowlake.aws import Access, aws_settings, explain
 from flowlake.errors import StorageError
-from flowlake.storage.places import LISTING, Keep, Listed, is_remote
+from flowlake.storage.places import LARGE, LISTING, PIECE, Body, Keep, Listed, is_remote, on_disk
 
 if TYPE_CHECKING:
     import s3fs
@@ -197,7 +197,7 @@ class Bucket:
         except Exception as error:
             _explain(error, url)
 
-    def get(self, url: str, etag: str | None = None) -> bytes:
+    def get(self, url: str, etag: str | None = None) -> Body:
         """Fetch the object; with ``etag``, S3 itself refuses another version."""
         import obstore
 
@@ -207,6 +207,8 @@ class Bucket:
                 answer = obstore.get(
                     self._store, self._path(url), options={"if_match": match} if match else None
                 )
+                if answer.meta["size"] > LARGE:
+                    return on_disk(map(bytes, answer.stream(min_chunk_size=PIECE)), url)
                 return bytes(answer.bytes())
             except _odd_path():
                 same = {"IfMatch": match} if match else {}

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from flowlake.errors import NothingThere, StorageError
-from flowlake.storage.places import LISTING, Keep, Listed
+from flowlake.storage.places import LARGE, LISTING, PIECE, Body, Keep, Listed, on_disk
 
 
 class Folder:
@@ -63,11 +63,12 @@ class Folder:
         except OSError:  # reading it will say why
             return None
 
-    def get(self, url: str, etag: str | None = None) -> bytes:
+    def get(self, url: str, etag: str | None = None) -> Body:
         """Read the file; it must be what was listed before and after the read."""
         try:
             with Path(url).open("rb") as file:
-                body = file.read()
+                large = os.fstat(file.fileno()).st_size > LARGE
+                body = on_disk(iter(lambda: file.read(PIECE), b""), url) if large else file.read()
                 now = _local_etag(os.fstat(file.fileno()))
         except OSError as error:
             raise StorageError(f"Cannot read {url}: {error.strerror}.") from error

@@ -1,18 +1,19 @@
 """What a place is called, and the small surface that every kind of place has."""
 
 import glob
+import mmap
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from mmap import mmap
 from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
 
 from flowlake.aws import Access, aws_settings
-from flowlake.errors import UsageError
+from flowlake.errors import StorageError, UsageError
 
 CLOUDWATCH = "cloudwatch://"
 LOG_GROUP = re.compile(
@@ -44,8 +45,14 @@ Listed = tuple[str, int, str, datetime]
 Keep = Callable[[str], bool]
 """Given a folder's URL (ending in ``/``), whether anything below it can be wanted."""
 
-Body = bytes | mmap
+Body = bytes | mmap.mmap
 """An object's bytes, in memory or in a file."""
+
+PIECE = 1 << 20
+"""Bytes that are copied at once."""
+
+LARGE = 128 << 20
+"""Bytes of an object past which it is held on disk: AWS's own are of 75 MB at most."""
 
 STDIN = "stdin:"
 """The place that is standard input; what is read there is called ``stdin:`` and its digest."""
@@ -131,6 +138,25 @@ def _local(text: str) -> Path:
             f"{text!r} is not a place FlowLake reads: use s3://…, cloudwatch://… or a local path."
         )
     return Path(text).expanduser()
+
+
+def on_disk(pieces: Iterable[bytes], url: str) -> Body:
+    """Hold what may be too large for the memory in a file without a name.
+
+    Raises:
+        StorageError: when it cannot be read, or there is no room for it.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
+    except OSError as error:
+        raise StorageError(
+            f"Cannot read {url} into {tempfile.gettempdir()}: {error.strerror}. "
+            "TMPDIR chooses another folder."
+        ) from error
 
 
 WILDCARD = re.compile(r"[*?[]")

@@ -2,9 +2,7 @@
 
 import hashlib
 import logging
-import mmap
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +10,7 @@ from typing import Any
 import polars as pl
 
 from flowlake.errors import StorageError, UsageError
-from flowlake.storage.places import LISTING, STDIN, Body, Keep
-
-PIECE = 1 << 20
+from flowlake.storage.places import LISTING, PIECE, STDIN, Body, Keep, on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -50,20 +46,14 @@ class Stdin:
                 "There is nothing on standard input: pipe an object into it, as in "
                 "`flowlake convert - < FILE`."
             )
-        try:
-            with tempfile.TemporaryFile() as file:
-                digest = hashlib.blake2b(digest_size=16)
-                while piece := sys.stdin.buffer.read(PIECE):
-                    digest.update(piece)
-                    file.write(piece)
-                file.flush()
-                length = file.tell()
-                body = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if length else b""
-        except OSError as error:
-            raise StorageError(
-                f"Cannot read standard input into {tempfile.gettempdir()}: {error.strerror}. "
-                "TMPDIR chooses another folder."
-            ) from error
+        digest = hashlib.blake2b(digest_size=16)
+
+        def pieces() -> Iterator[bytes]:
+            while piece := sys.stdin.buffer.read(PIECE):
+                digest.update(piece)
+                yield piece
+
+        body = on_disk(pieces(), "standard input")
         return body, digest.hexdigest()
 
     def get(self, url: str, etag: str | None = None) -> Body:  # noqa: ARG002  # the URL says it
