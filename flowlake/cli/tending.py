@@ -34,8 +34,8 @@ def compact(
 ) -> None:
     """Merge the small files that many runs leave behind; no answer changes.
 
-    It may run at any time, also beside a conversion: each merge is one commit, and one that
-    another process was faster with is thrown away. Files that are large enough are left alone,
+    It may run at any time, also beside a conversion. What is merged is compared with what was
+    there, value by value, before it takes its place. Files that are large enough are left alone,
     so run it as often as you like; once a day is plenty. The old files stay on the disk until
     `flowlake vacuum` removes them.
     """
