@@ -28,6 +28,7 @@ from flowlake.storage import open_storage
 from flowlake.verifying import verify
 from flowlake.writing import ROW_GROUP, DataFile, write_flows
 from tests.crashing import start, start_compaction
+from tests.test_cli import Run, run
 from tests.test_exactly_once import (
     DAY,
     HEADER,
@@ -39,6 +40,8 @@ from tests.test_exactly_once import (
     totals,
 )
 from tests.test_transit_gateway import gateway_object
+
+__all__ = ["run"]
 
 QUESTIONS = ("protocol_breakdown", "rejected_flows", "top_talkers", "data_quality")
 TABLES = ("flows", *SCHEMAS)
@@ -188,7 +191,8 @@ def fill_all_kinds(place: str) -> None:
     put(place, raw_object(50)[0], b"not a flow log")
 
 
-def test_answers_are_what_they_were(place: str) -> None:
+def test_answers_are_what_they_were(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compacting, "READ_ROWS", 13)
     fill_all_kinds(place)
     lake = f"{place}/lake"
     convert(place)
@@ -567,3 +571,69 @@ def test_status_counts_what_would_be_merged(tmp_path: Path) -> None:
 def test_there_is_no_lake(place: str) -> None:
     with pytest.raises(flowlake.LakeError, match="There is no lake"):
         compact(f"{place}/lake")
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def test_the_command(run: Run, tmp_path: Path) -> None:
+    place = str(tmp_path)
+    fill(place, 6)
+    convert(place)
+    shown = run("status").out
+    assert "small files           5\nsmall files into      1\n" in shown
+    assert "5 small files can be merged into 1: flowlake compact --lake lake" in shown
+    planned = run("compact", "--dry-run")
+    assert planned.out.split("\n")[2].split() == [
+        *("flows", f"date=2026-03-01/{PLACE}"),
+        *("5", "5", "5", planned.out.split("\n")[2].split()[5], "1"),
+    ]
+    assert "date=2026-03-02" not in planned.out, "there is nothing to merge"
+    assert planned.err == "18 files, of which 17 can be merged into 3.\n"
+    assert len(run("compact", "--dry-run", "--format", "json").json()) == 4
+    done = run("compact")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Merged 17 files (")
+    assert "into 3 (" in done.out
+    assert "42 rows" in done.out
+    assert run("compact").out == "Nothing to merge: lake\n"
+    facts = run("compact", "--format", "json").json()
+    assert (facts[0]["files"], facts[0]["failures"]) == (0, 0)
+    assert "small files can be merged" not in run("status").out
+
+
+def test_convert_and_compact(run: Run, tmp_path: Path) -> None:
+    place = str(tmp_path)
+    (tmp_path / "raw").mkdir()
+    empty = run("convert", "raw", "--compact")
+    assert (empty.code, empty.out.count("\n")) == (0, 1), "there is no lake to compact"
+    fill(place, 6)
+    assert run("convert", "raw", "--workers", "1").code == 0
+    put(place, *raw_object(9))
+    done = run("convert", "raw", "--compact")
+    assert done.code == 0
+    assert "Converted 1 of 7 listed objects" in done.out
+    assert "Merged 13 files (" in done.out.splitlines()[-1]
+    put(place, *raw_object(10))
+    facts = run("convert", "raw", "--compact", "--format", "json")
+    assert facts.json()[0]["objects"] == 1
+    assert facts.err.startswith("Merged 2 files ("), "the answer alone is on standard output"
+    assert_right(place, clean(place, tmp_path))
+
+
+def test_a_damaged_file_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    fill(str(tmp_path), 6)
+    convert(str(tmp_path))
+    for path in (tmp_path / "lake" / "flows").glob("date=2026-03-01/**/*.parquet"):
+        path.write_bytes(b"PAR1")
+    done = run("compact")
+    assert done.code == 1
+    assert done.err.startswith(f"could not merge flows/date=2026-03-01/{PLACE}: ")
+    assert "Merged 12 files (" in done.out
+
+
+def test_nothing_to_compact(run: Run) -> None:
+    done = run("compact", "--lake", "nowhere")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("flowlake: There is no lake at ")
+    assert run("compact", "--format", "xml").code == 2

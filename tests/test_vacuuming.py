@@ -16,7 +16,10 @@ from flowlake.storage import open_storage
 from flowlake.vacuuming import vacuum
 from flowlake.verifying import verify
 from tests.crashing import start, start_compaction
+from tests.test_cli import Run, run
 from tests.test_exactly_once import assert_right, clean, fill, put, raw_object
+
+__all__ = ["run"]
 
 NOW = timedelta(0)
 
@@ -184,3 +187,22 @@ def test_a_retention_that_is_not_to_be_had(
 def test_there_is_no_lake(place: str) -> None:
     with pytest.raises(flowlake.LakeError, match="There is no lake"):
         vacuum(f"{place}/lake")
+
+
+def test_the_command(run: Run, tmp_path: Path) -> None:
+    lake = compacted_lake(str(tmp_path))
+    before = parquet(lake)
+    assert run("vacuum").err == "Removed 0 files (0 B).\n"
+    refused = run("vacuum", "--retention", "1h")
+    assert refused.code == 2
+    assert "--no-writers" in refused.err
+    now = ("vacuum", "--retention", "0h", "--no-writers")
+    planned = run(*now, "--dry-run", "--format", "json")
+    assert {row["url"] for row in planned.json()} == before - live(lake)
+    assert planned.err.endswith(" to remove.\n")
+    assert parquet(lake) == before
+    done = run(*now)
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "Removed " + planned.err.replace(" to remove", "")
+    assert parquet(lake) == live(lake)
+    assert run("vacuum", "--lake", "nowhere").code == 1
