@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME…]`: measure, and write `benchmarks/RESULTS.md`.
 
-The names are convert, queries, hunt and compact; without names, all of them. The sections of benchmarks that did not run stay as they are.
+The names are convert, queries, hunt and compact; without one, all of them. The sections of
+benchmarks that did not run stay as they are.
 """
 
 import os

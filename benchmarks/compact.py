@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 import polars as pl
 
