@@ -52,11 +52,11 @@ def section() -> str:
             "|---|---|---|---|",
         ]
         for name, count in _counts(before, after).items():
-            lines.append(f"| {name} | {count[0]:,.1f} | {count[1]:,.1f} | {_times(*count)} |")
+            lines.append(f"| {name} | {count[0]:,g} | {count[1]:,g} | {_times(*count)} |")
         for name, ask in _asked(f"{folder}/raw").items():
             was, now = _in_turn(ask, before, after)
             lines.append(f"| {name} | {was * 1000:.0f} | {now * 1000:.0f} | {_times(was, now)} |")
-    return "\n".join(lines).replace(".0 |", " |") + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _make(folder: str, lake: str) -> int:
@@ -82,7 +82,7 @@ def _counts(*lakes: str) -> dict[str, list[float]]:
     ]
     return {
         "files": [sum(each.height for each in tables) for tables in listed],
-        "MB": [float(sum(map(_bytes, tables))) / 1e6 for tables in listed],
+        "MB": [round(sum(map(_bytes, tables)) / 1e6, 1) for tables in listed],
     }
 
 
