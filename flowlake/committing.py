@@ -31,9 +31,9 @@ from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Tra
 from flowlake.aws import explain
 from flowlake.errors import CommitConflict, LakeError, StorageError, UsageError
 from flowlake.fields import arrow_type, column_type, flows_schema
-from flowlake.files import add, file_urls, live_files, remove
+from flowlake.files import add, file_urls, live_files, read_flows, remove
 from flowlake.storage import Access, delta_options, is_log_group, is_remote, open_storage
-from flowlake.writing import STATISTICS, DataFile, rewrite_without, write_table
+from flowlake.writing import STATISTICS, DataFile, write_flows, write_table
 
 APPLICATION = "flowlake"
 REMOVALS = "flowlake-removals"
@@ -381,21 +381,23 @@ class Tables:
         old = head.ledger.filter(pl.col("object_id").is_in(replaced))
         fed = pl.col("date").is_between(old["first_date"].min(), old["last_date"].max())
         actions: list[AddAction | RemoveAction] = []
-        for live in live_files(head.flows).filter(fed).to_dicts():
-            body = self.storage.get(f"{self.table_url('flows')}/{live['path']}")
-            file = pq.ParquetFile(pa.BufferReader(body))
-            held = file.read(["object_id"]).column("object_id")
-            if not set(replaced) & set(held.unique().to_pylist()):
+        root = self.table_url("flows")
+        for live in live_files(head.flows).filter(fed).iter_slices(1):
+            body = pa.BufferReader(self.storage.get(f"{root}/{live['path'][0]}"))
+            held = pq.read_table(body, columns=["object_id"], partitioning=None)
+            if not set(replaced) & set(held.column("object_id").unique().to_pylist()):
                 continue
-            kept = rewrite_without(
-                file.read(),
-                replaced,
-                partition=live["partition"],
-                table_url=self.table_url("flows"),
+            with _explained(self.url):
+                rows = read_flows(head.flows, root, live, self._options())
+            kept = write_flows(
+                [rows.filter(~pl.col("object_id").is_in(replaced))],
+                schema=pa.schema(head.flows.schema()),
+                partition_by=head.flows.metadata().partition_columns,
+                table_url=root,
                 storage=self.storage,
             )
             actions += [add(file) for file in kept]
-            actions.append(remove(live))
+            actions.append(remove(live.to_dicts()[0]))
         return actions
 
 

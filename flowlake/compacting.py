@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import deltalake
@@ -21,7 +21,7 @@ from flowlake.aws import explain
 from flowlake.committing import Tables
 from flowlake.converting import Progress
 from flowlake.errors import LakeError, StorageError
-from flowlake.files import live_files
+from flowlake.files import in_groups, live_files, read_flows
 from flowlake.fingerprints import Gaps, fingerprints, of_files
 from flowlake.layout import partition_path
 from flowlake.storage import Access, canonical, delta_options
@@ -30,9 +30,6 @@ from flowlake.writing import DataFile, write_flows, write_table
 TARGET_ROWS = {"flows": 2_000_000, "rejects": 200_000, "objects": 500_000}
 """The most rows that files are merged into, for each table: what is held in memory at once. A file
 of half as many is left alone, so each of a conversion's own full files."""
-
-READ_ROWS = 250_000
-"""Rows read at a time, with a column for every field; those that no row has a value in go."""
 
 ROUNDS = 5
 """Times a compaction plans again when another process was faster with some of its files."""
@@ -130,20 +127,9 @@ def merges(files: pl.DataFrame, rows: int) -> list[pl.DataFrame]:
     return [
         part
         for _, group in small.group_by("partition", kind, maintain_order=True)
-        for each in _cut(group, rows)
+        for each in in_groups(group, rows)
         if (part := _worthwhile(each)).height > 1
     ]
-
-
-def _cut(files: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
-    """Cut the files, in order, into groups of at most so many rows."""
-    begin = total = 0
-    for number, has in enumerate(files["rows"]):
-        if total + has > rows and number > begin:
-            yield files[begin:number]
-            begin, total = number, 0
-        total += has
-    yield files[begin:]
 
 
 def _worthwhile(files: pl.DataFrame) -> pl.DataFrame:
@@ -235,7 +221,7 @@ class _Run:
         """Write the rows of old files into a new one, and compare."""
         try:
             rows = self._read(name, table, old)
-        except (pl.exceptions.PolarsError, FileNotFoundError) as error:
+        except (pl.exceptions.PolarsError, FileNotFoundError, LakeError) as error:
             self._unreadable.update(old["path"])
             reason = f"{str(error).splitlines()[0]}: run `flowlake verify`"
             partition = partition_path(old["partition"][0] or {})
@@ -248,15 +234,11 @@ class _Run:
         schema = pa.schema(table.schema())
         root, storage = self.tables.table_url(name), self.tables.storage
         if name == "flows":
-            partition = old["partition"][0]
-            filled = rows.with_columns(pl.lit(value).alias(by) for by, value in partition.items())
+            by = table.metadata().partition_columns
             new = write_flows(
-                [filled],
-                schema=schema,
-                partition_by=list(partition),
-                table_url=root,
-                storage=storage,
+                [rows], schema=schema, partition_by=by, table_url=root, storage=storage
             )
+            rows = rows.drop(by)
         else:
             new = [write_table(rows.to_arrow().cast(schema), table_url=root, storage=storage)]
         self._compare(name, rows, new)
@@ -267,29 +249,17 @@ class _Run:
         self._tell(self._progress)
 
     def _read(self, name: str, table: deltalake.DeltaTable, old: pl.DataFrame) -> pl.DataFrame:
-        stored = pl.DataFrame(pa.schema(table.schema()).empty_table()).schema
-        by = table.metadata().partition_columns
         root = self.tables.table_url(name)
-        parts = []
-        for files in _cut(old, READ_ROWS):
-            part = (
-                pl.scan_parquet(
-                    [f"{root}/{path}" for path in files["path"]],
-                    schema={n: kind for n, kind in stored.items() if n not in by},
-                    hive_partitioning=False,
-                    missing_columns="insert",
-                    storage_options=delta_options(self.tables.url, self.tables.access),
-                )
-                .with_columns(pl.col(pl.String).cast(pl.Categorical) if by else pl.all())
-                .collect(engine="streaming")
-            )
-            if part.height != files["rows"].sum():
-                raise pl.exceptions.ComputeError(
-                    f"{files['rows'].sum():,} rows by the log, and {part.height:,} in the files"
-                )
-            some = [each.name for each in part if each.null_count() < part.height]
-            parts.append(part.select(some) if by else part)
-        return pl.concat(parts, how="diagonal")
+        options = delta_options(self.tables.url, self.tables.access)
+        if name == "flows":
+            return read_flows(table, root, old, options)
+        return pl.read_parquet(
+            [f"{root}/{path}" for path in old["path"]],
+            schema=pl.DataFrame(pa.schema(table.schema()).empty_table()).schema,
+            hive_partitioning=False,
+            missing_columns="insert",
+            storage_options=options,
+        )
 
     def _compare(self, name: str, rows: pl.DataFrame, new: Sequence[DataFile]) -> None:
         """Compare what was written, as it can be read again, with what was to be written."""

@@ -1,6 +1,6 @@
 """What the log of a Delta table says of its files: which are live, and how they come and go."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -10,7 +10,11 @@ import polars as pl
 import pyarrow as pa
 from deltalake.transaction import AddAction, RemoveAction
 
+from flowlake.errors import LakeError
 from flowlake.writing import DataFile
+
+READ_ROWS = 250_000
+"""Rows read at a time, with a column for every field; those that no row has a value in go."""
 
 
 def file_urls(table: deltalake.DeltaTable) -> list[str]:
@@ -37,6 +41,56 @@ def live_files(flows: deltalake.DeltaTable) -> pl.DataFrame:
         date=pl.col("partition.date"),
         partition=pl.struct(pl.col(f"partition.{name}").cast(pl.String).alias(name) for name in by),
     ).hstack(listed.select(pl.col("^(min|max)[.].*$")))
+
+
+def in_groups(files: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """Cut files, in their order, into groups of at most so many rows; a larger file is alone."""
+    begin = total = 0
+    for number, has in enumerate(files["rows"]):
+        if total + has > rows and number > begin:
+            yield files[begin:number]
+            begin, total = number, 0
+        total += has
+    yield files[begin:]
+
+
+def read_flows(
+    flows: deltalake.DeltaTable, root: str, files: pl.DataFrame, options: dict[str, str]
+) -> pl.DataFrame:
+    """Read some files of one partition of ``flows`` as ``write_flows`` takes them. Eager.
+
+    Text is Categorical, the partition columns are filled, and columns that no row has a value in
+    are left out.
+
+    Args:
+        flows: the table, which has the columns and their types.
+        root: the table's folder.
+        files: of ``live_files``; at least one.
+        options: how Polars reaches the folder.
+
+    Raises:
+        LakeError: when the files do not have the rows that the log says.
+    """
+    partition: dict[str, str] = files["partition"][0]
+    stored = pl.DataFrame(pa.schema(flows.schema()).empty_table()).schema
+    parts = []
+    for group in in_groups(files, READ_ROWS):
+        scan = pl.scan_parquet(
+            [f"{root}/{path}" for path in group["path"]],
+            schema={name: kind for name, kind in stored.items() if name not in partition},
+            hive_partitioning=False,
+            missing_columns="insert",
+            storage_options=options,
+        )
+        has, said = scan.select(pl.len()).collect().item(), group["rows"].sum()
+        if has != said:
+            raise LakeError(f"The log says {said:,} rows of files that have {has:,}.")
+        texts = scan.with_columns(pl.col(pl.String).cast(pl.Categorical))
+        for at in range(0, has, READ_ROWS):
+            part = texts.slice(at, READ_ROWS).collect(engine="streaming")
+            parts.append(part[[each.name for each in part if each.null_count() < part.height]])
+    filled = [pl.lit(value).alias(name) for name, value in partition.items()]
+    return pl.concat(parts, how="diagonal").with_columns(filled)
 
 
 def add(file: DataFile, *, data_change: bool = True) -> AddAction:

@@ -192,7 +192,7 @@ def fill_all_kinds(place: str) -> None:
 
 
 def test_answers_are_what_they_were(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compacting, "READ_ROWS", 13)
+    monkeypatch.setattr("flowlake.files.READ_ROWS", 4)
     fill_all_kinds(place)
     lake = f"{place}/lake"
     convert(place)
@@ -256,6 +256,26 @@ def test_files_are_as_a_conversion_writes_them(tmp_path: Path) -> None:
         assert (low, high) == (rows[name].min(), rows[name].max())
 
 
+def test_a_changed_object_leaves_the_others_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are taken out of a merged file, which is read in parts."""
+    monkeypatch.setattr("flowlake.files.READ_ROWS", 13)
+    place, lake = str(tmp_path), str(tmp_path / "lake")
+    fill_all_kinds(place)
+    convert(place)
+    compact(lake)
+    flows, gateways, objects, _ = everything(lake)
+    changed = objects.filter(pl.col("url").str.ends_with(raw_object(3)[0]))["object_id"]
+    put(place, raw_object(3)[0], raw_object(3, records=2)[1])
+    assert convert(place).replaced == 1
+    new_flows, new_gateways, *_ = everything(lake)
+    others = pl.col("object_id").is_in(objects["object_id"].implode())
+    left = flows.filter(~pl.col("object_id").is_in(changed.implode()))
+    assert (left.height, new_flows.height) == (flows.height - 6, flows.height - 4)
+    assert_same([new_flows.filter(others), new_gateways], [left, gateways])
+
+
 def test_rows_that_are_not_the_same_are_not_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,7 +326,7 @@ def test_more_than_one_file_of_a_partition(tmp_path: Path, monkeypatch: pytest.M
     convert(place)
     before = everything(f"{place}/lake")
     monkeypatch.setitem(TARGET_ROWS, "flows", 24)
-    monkeypatch.setattr(compacting, "READ_ROWS", 13)
+    monkeypatch.setattr("flowlake.files.READ_ROWS", 13)
     compact(f"{place}/lake")
     live = live_files(Tables(f"{place}/lake").table("flows")).sort("min.start_time")
     assert live["rows"].sort().to_list() == [6, 6, 24, 24, 24]
