@@ -223,7 +223,7 @@ class _Run:
             rows = self._read(name, table, old)
         except (pl.exceptions.PolarsError, FileNotFoundError, LakeError) as error:
             self._unreadable.update(old["path"])
-            reason = f"{str(error).splitlines()[0]}: run `flowlake verify`"
+            reason = f"{str(error).splitlines()[0].rstrip('.')}: run `flowlake verify`"
             partition = partition_path(old["partition"][0] or {})
             self.report.failures.append((f"{name}/{partition}".rstrip("/"), reason))
             return
@@ -253,13 +253,16 @@ class _Run:
         options = delta_options(self.tables.url, self.tables.access)
         if name == "flows":
             return read_flows(table, root, old, options)
-        return pl.read_parquet(
+        rows = pl.read_parquet(
             [f"{root}/{path}" for path in old["path"]],
             schema=pl.DataFrame(pa.schema(table.schema()).empty_table()).schema,
             hive_partitioning=False,
             missing_columns="insert",
             storage_options=options,
         )
+        if rows.height != (said := old["rows"].sum()):
+            raise LakeError(f"The log says {said:,} rows of files that have {rows.height:,}.")
+        return rows
 
     def _compare(self, name: str, rows: pl.DataFrame, new: Sequence[DataFile]) -> None:
         """Compare what was written, as it can be read again, with what was to be written."""

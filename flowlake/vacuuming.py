@@ -27,9 +27,9 @@ def vacuum(
 ) -> pl.DataFrame:
     """Remove the files that no snapshot younger than the retention needs. Eager.
 
-    They are files that were replaced, and files of processes that were cut off. Nothing outside the
-    folders of the three tables is looked at. The log is shortened too: Delta keeps the entries of
-    30 days.
+    They are files that were replaced, and files of processes that were cut off: Parquet below the
+    folders of the three tables, and nothing else. The log is shortened too: Delta keeps the entries
+    of 30 days.
 
     Args:
         lake: the lake's folder or ``s3://`` prefix.
@@ -71,6 +71,7 @@ def _unneeded(tables: Tables, name: str, retention: timedelta) -> pl.DataFrame:
     listed = pl.concat(tables.storage.list(tables.table_url(name)))
     old = pl.col("last_modified") <= datetime.now(UTC) - retention
     half_written = old & pl.col("url").str.contains(r"/[.][^/]+[.]parquet[.][0-9a-f]+[.]tmp$")
-    return listed.filter(pl.col("url").is_in(urls) | half_written).select(
+    written = pl.col("url").is_in(urls) & pl.col("url").str.ends_with(".parquet")
+    return listed.filter(written | half_written).select(
         pl.lit(name).alias("table"), "url", bytes="size", last_modified="last_modified"
     )

@@ -24,17 +24,21 @@ __all__ = ["run"]
 NOW = timedelta(0)
 
 
+MINE = ("notes.txt", "flows-of-mine/a.parquet", "flows/notes.txt", "rejects/notes.txt")
+
+
 def convert(place: str) -> None:
     flowlake.convert(f"{place}/raw", lake=f"{place}/lake", workers=1)
 
 
 def parquet(lake: str) -> set[str]:
-    """The data files that lie in the lake's tables."""
+    """The Parquet files that lie in the lake's tables."""
     tables = Tables(lake)
     listed = pl.concat(
         each for name in ("flows", *SCHEMAS) for each in tables.storage.list(f"{lake}/{name}")
     )
-    return set(listed.filter(~pl.col("url").str.contains("/_delta_log/"))["url"])
+    data = pl.col("url").str.ends_with(".parquet") & ~pl.col("url").str.contains("/_delta_log/")
+    return set(listed.filter(data)["url"])
 
 
 def live(lake: str) -> set[str]:
@@ -59,7 +63,7 @@ def compacted_lake(place: str) -> str:
     folder = "flows/date=2026-03-01/region=eu-west-1/account_id=000123456789"
     for stray in (f"{folder}/0af3.zstd.parquet", "objects/0af3.zstd.parquet"):
         storage.put(f"{lake}/{stray}", b"half")
-    for mine in ("notes.txt", "flows-of-mine/a.parquet"):
+    for mine in MINE:
         storage.put(f"{lake}/{mine}", b"mine")
     return lake
 
@@ -78,7 +82,7 @@ def test_what_no_snapshot_needs_goes(place: str, tmp_path: Path) -> None:
     assert removed.columns == ["table", "url", "bytes", "last_modified"]
     assert removed.filter(pl.col("url").str.contains("0af3"))["bytes"].to_list() == [4, 4]
     assert parquet(lake) == needed
-    for mine in ("notes.txt", "flows-of-mine/a.parquet"):
+    for mine in MINE:
         assert bytes(open_storage(lake).get(f"{lake}/{mine}")) == b"mine"
     assert_right(place, expected)
     assert vacuum(lake, retention=NOW, no_writers=True).is_empty()
