@@ -285,25 +285,27 @@ class _Run:
         while self._waiting:
             table = self.tables.table(name)
             live = set(_files(name, table)["path"])
+            # Nothing waits during the commit: if it fails, nobody knows whether it has landed.
             waiting, self._waiting = self._waiting, []
+            good = []
             for old, new in waiting:
                 if live.issuperset(old["path"]):
-                    self._waiting.append((old, new))
+                    good.append((old, new))
                 else:
                     self.report.overtaken += old.height
                     root = self.tables.table_url(name)
                     self.tables.storage.delete(f"{root}/{file.path}" for file in new)
-            if not self._waiting:
+            if not good:
                 return
-            gone = pl.concat(old for old, _ in self._waiting)
-            come = [file for _, new in self._waiting for file in new]
+            gone = pl.concat(old for old, _ in good)
+            come = [file for _, new in good for file in new]
             if self.tables.replace(name, table, gone.to_dicts(), come):
                 self.report.files += gone.height
                 self.report.into += len(come)
                 self.report.rows += int(gone["rows"].sum()) if name == "flows" else 0
                 self.report.bytes_before += int(gone["size"].sum())
                 self.report.bytes_after += sum(file.size for file in come)
-                self._waiting = []
             else:
+                self._waiting = good
                 logger.info("another process committed first; looking again")
                 time.sleep(random.uniform(0.01, 0.2))

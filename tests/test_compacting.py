@@ -20,6 +20,7 @@ from flowlake import compacting, converting
 from flowlake.catalog import questions
 from flowlake.committing import SCHEMAS, Tables
 from flowlake.compacting import TARGET_ROWS, compact, merges
+from flowlake.converting import PARTITIONS
 from flowlake.fields import DEFAULT_FORMAT
 from flowlake.files import file_urls, live_files
 from flowlake.queries import bind
@@ -256,15 +257,18 @@ def test_files_are_as_a_conversion_writes_them(tmp_path: Path) -> None:
         assert (low, high) == (rows[name].min(), rows[name].max())
 
 
+@pytest.mark.parametrize("by", [PARTITIONS[:1], PARTITIONS], ids="/".join)
 def test_a_changed_object_leaves_the_others_as_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, by: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows are taken out of a merged file, which is read in parts."""
     monkeypatch.setattr("flowlake.files.READ_ROWS", 13)
     place, lake = str(tmp_path), str(tmp_path / "lake")
     fill_all_kinds(place)
-    convert(place)
+    flowlake.convert(f"{place}/raw", lake=lake, workers=1, partition_by=by)
+    rows = everything(lake)
     compact(lake)
+    assert_same(everything(lake), rows)
     flows, gateways, objects, _ = everything(lake)
     changed = objects.filter(pl.col("url").str.ends_with(raw_object(3)[0]))["object_id"]
     put(place, raw_object(3)[0], raw_object(3, records=2)[1])
@@ -480,6 +484,33 @@ def test_a_commit_that_lands_and_seems_refused(
     done = compact(lake)
     assert lost
     assert done.overtaken == 0
+    assert file_counts(lake) == {"flows": 2, "objects": 1, "rejects": 1}
+    assert_same(everything(lake), before)
+
+
+@pytest.mark.parametrize("seconds", [0, 60], ids=["at once", "at the end"])
+def test_a_commit_that_lands_and_seems_to_fail(
+    tmp_path: Path, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the network fails on the way back: nobody knows, so nothing is deleted."""
+    place = str(tmp_path)
+    fill(place, 6)
+    convert(place)
+    before, lake = everything(f"{place}/lake"), f"{place}/lake"
+    commit = Tables._commit_table
+    lost: list[bool] = []
+
+    def lose_the_answer(self: Tables, handle: Any, *more: Any) -> None:
+        commit(self, handle, *more)
+        if not lost:
+            lost.append(True)
+            raise flowlake.StorageError("S3 cannot be reached")
+
+    monkeypatch.setattr(Tables, "_commit_table", lose_the_answer)
+    with pytest.raises(flowlake.StorageError, match="cannot be reached"):
+        compact(lake, commit_seconds=seconds)
+    assert_same(everything(lake), before)
+    compact(lake)
     assert file_counts(lake) == {"flows": 2, "objects": 1, "rejects": 1}
     assert_same(everything(lake), before)
 
