@@ -268,7 +268,7 @@ class Tables:
                 grown = True
         return grown
 
-    def replace(
+    def exchange(
         self,
         name: str,
         table: deltalake.DeltaTable,

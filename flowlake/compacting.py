@@ -299,7 +299,7 @@ class _Run:
                 return
             gone = pl.concat(old for old, _ in good)
             come = [file for _, new in good for file in new]
-            if self.tables.replace(name, table, gone.to_dicts(), come):
+            if self.tables.exchange(name, table, gone.to_dicts(), come):
                 self.report.files += gone.height
                 self.report.into += len(come)
                 self.report.rows += int(gone["rows"].sum()) if name == "flows" else 0

@@ -1,4 +1,4 @@
-"""What the log of a Delta table says of its files: which are live, and how they come and go."""
+"""A Delta table's files: which are live, how they come and go, and how those of flows are read."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime

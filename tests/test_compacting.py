@@ -385,7 +385,7 @@ def files_of(lake: str) -> set[str]:
     return set(pl.concat(Tables(lake).storage.list(f"{lake}/flows"))["url"])
 
 
-MOMENTS = (("folder", "_write"), ("folder", "replace"), ("s3", "replace"))
+MOMENTS = (("folder", "_write"), ("folder", "exchange"), ("s3", "exchange"))
 """Before it writes, and between the look at its snapshot and its commit."""
 
 
@@ -397,10 +397,10 @@ def test_a_compaction_that_another_was_faster_than(
     convert(place)
     expected, lake = clean(place, tmp_path), f"{place}/lake"
     before = files_of(lake)
-    owner = Tables if moment == "replace" else compacting._Run
+    owner = Tables if moment == "exchange" else compacting._Run
     answers = hold(monkeypatch, owner, moment, lambda: compact(lake))
     done = compact(lake)
-    if moment == "replace":
+    if moment == "exchange":
         assert answers[:3] == [True, True, True], "the other's, of three tables"
         assert answers[3] is False, "the same rows would be there twice"
     assert (done.files, done.overtaken) == (0, 0)
@@ -416,10 +416,10 @@ def test_a_conversion_replaces_rows_under_a_compaction(
     convert(place)
     put(place, raw_object(3)[0], raw_object(3, records=11)[1])
     expected, lake = clean(place, tmp_path), f"{place}/lake"
-    owner = Tables if moment == "replace" else compacting._Run
+    owner = Tables if moment == "exchange" else compacting._Run
     answers = hold(monkeypatch, owner, moment, lambda: convert(place))
     done = compact(lake)
-    if moment == "replace":
+    if moment == "exchange":
         assert answers[0] is False
     assert done.overtaken == 0, "it has planned again"
     assert done.files
@@ -457,7 +457,7 @@ def test_a_conversion_adds_rows_under_a_compaction(
         put(place, *raw_object(60, header=names))
         convert(place)
 
-    answers = hold(monkeypatch, Tables, "replace", add)
+    answers = hold(monkeypatch, Tables, "exchange", add)
     done = compact(lake)
     assert answers[0] is (what == "object")
     assert done.overtaken == 0
