@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowlake import analyses
+    from flowlake.compacting import Compaction, compact
     from flowlake.connecting import write_database
     from flowlake.converting import Progress, Report, convert
     from flowlake.enrichment import Enrichment
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from flowlake.planning import plan
     from flowlake.status import Status
     from flowlake.storage import Access
+    from flowlake.vacuuming import vacuum
     from flowlake.verifying import Verification, verify
 
 __all__ = [
     "Access",
     "CommitConflict",
+    "Compaction",
     "Enrichment",
     "FlowLakeError",
     "Indicator",
@@ -45,17 +48,20 @@ __all__ = [
     "UsageError",
     "Verification",
     "analyses",
+    "compact",
     "convert",
     "inspect",
     "open_lake",
     "parse_indicator",
     "plan",
     "read_indicators",
+    "vacuum",
     "verify",
     "write_database",
 ]
 
 _HOMES = {
+    "flowlake.compacting": ("Compaction", "compact"),
     "flowlake.connecting": ("write_database",),
     "flowlake.converting": ("Progress", "Report", "convert"),
     "flowlake.enrichment": ("Enrichment",),
@@ -75,6 +81,7 @@ _HOMES = {
     "flowlake.planning": ("plan",),
     "flowlake.status": ("Status",),
     "flowlake.storage": ("Access",),
+    "flowlake.vacuuming": ("vacuum",),
     "flowlake.verifying": ("Verification", "verify"),
 }
 

@@ -6,15 +6,20 @@ then in the ledger, ``objects``. Whoever finds the ledger behind ``flows`` commi
 from the metadata and reads nothing again. The handle that planned is the handle that commits:
 Delta compares n only with what came after the handle was loaded, so a conflict always means
 to plan anew.
+
+Delta lets two commits remove the same file, and the rows that each adds in its place would be
+there twice. So whatever removes files takes part in the application ``flowlake-removals`` too,
+and of two such commits on the same snapshot one is refused. What only adds files does not.
 """
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from urllib.parse import unquote
+from datetime import timedelta
+from typing import Any
 
 import deltalake
 import polars as pl
@@ -26,10 +31,12 @@ from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Tra
 from flowlake.aws import explain
 from flowlake.errors import CommitConflict, LakeError, StorageError, UsageError
 from flowlake.fields import arrow_type, column_type, flows_schema
+from flowlake.files import add, file_urls, live_files, read_flows, remove
 from flowlake.storage import Access, delta_options, is_log_group, is_remote, open_storage
-from flowlake.writing import STATISTICS, DataFile, rewrite_without, write_table
+from flowlake.writing import STATISTICS, DataFile, write_flows, write_table
 
 APPLICATION = "flowlake"
+REMOVALS = "flowlake-removals"
 
 TIME = pa.timestamp("us", "UTC")
 
@@ -228,7 +235,7 @@ class Tables:
         rewritten = self._replace(head, rows)
         self._commit_table(
             head.flows,
-            [_add(file) for file in change.flows] + rewritten,
+            [add(file) for file in change.flows] + rewritten,
             n,
             {
                 APPLICATION: json.dumps(
@@ -261,6 +268,58 @@ class Tables:
                 grown = True
         return grown
 
+    def exchange(
+        self,
+        name: str,
+        table: deltalake.DeltaTable,
+        old: Sequence[Mapping[str, Any]],
+        new: Sequence[DataFile],
+    ) -> bool:
+        """Commit that new files hold the rows of old ones; readers find what they found before.
+
+        Args:
+            name: of the table.
+            table: the handle in which the old files were found live.
+            old: their ``path``, ``size`` and ``partition``.
+            new: at least one file.
+
+        Returns:
+            False if another process has removed files since the handle was loaded, or changed the
+            columns: then nothing is committed.
+        """
+        mark = new[0].path
+        actions = [add(file, data_change=False) for file in new]
+        removals = [remove(file, data_change=False) for file in old]
+        try:
+            self._commit_table(table, [*actions, *removals], None, {REMOVALS: mark})
+        except CommitConflict:
+            now = self.table(name)  # an answer that was lost looks like a refusal
+            later = now.history(max(1, now.version() - table.version()))
+            return any(entry.get(REMOVALS) == mark for entry in later)
+        return True
+
+    def unneeded(self, name: str, retention: timedelta) -> list[str]:
+        """The files below a table's folder that no snapshot younger than the retention needs.
+
+        They are those replaced before it, and those written before it that the log does not name.
+        """
+        table = self.table(name)
+        with _explained(self.url):
+            paths = table.vacuum(
+                retention_hours=math.ceil(retention / timedelta(hours=1)),
+                enforce_retention_duration=False,
+                dry_run=True,
+                full=True,
+            )
+        return [f"{self.table_url(name)}/{path}" for path in paths]
+
+    def shorten_log(self, name: str) -> None:
+        """Begin a table's log anew with a checkpoint; of the entries before it 30 days stay."""
+        table = self.table(name)
+        with _explained(self.url):
+            table.create_checkpoint()
+            table.cleanup_metadata()
+
     def _repair(self, head: Head) -> None:
         files = self._named_by(head.flows, head.n)
         for table, name in ((head.rejects, "rejects"), (head.objects, "objects")):
@@ -286,7 +345,7 @@ class Tables:
     ) -> None:
         """Commit a follower's files at n, unless a repair has done so meanwhile."""
         try:
-            self._commit_table(table, [_add(file) for file in files], n, {})
+            self._commit_table(table, [add(file) for file in files], n, {})
         except CommitConflict:
             if _batch(self.table(name)) < n:
                 raise
@@ -295,9 +354,13 @@ class Tables:
         self,
         table: deltalake.DeltaTable,
         actions: Sequence[AddAction | RemoveAction],
-        n: int,
+        n: int | None,
         metadata: Mapping[str, str],
     ) -> None:
+        applications = [] if n is None else [Transaction(APPLICATION, n)]
+        if any(isinstance(action, RemoveAction) for action in actions):
+            before = table.transaction_version(REMOVALS) or 0
+            applications.append(Transaction(REMOVALS, before + 1))
         with _explained(self.url):
             table.create_write_transaction(
                 list(actions),
@@ -306,7 +369,7 @@ class Tables:
                 partition_by=table.metadata().partition_columns,
                 commit_properties=CommitProperties(
                     custom_metadata=dict(metadata),
-                    app_transactions=[Transaction(APPLICATION, n)],
+                    app_transactions=applications,
                 ),
             )
 
@@ -318,65 +381,29 @@ class Tables:
         old = head.ledger.filter(pl.col("object_id").is_in(replaced))
         fed = pl.col("date").is_between(old["first_date"].min(), old["last_date"].max())
         actions: list[AddAction | RemoveAction] = []
-        for live in live_files(head.flows).filter(fed).to_dicts():
-            body = self.storage.get(f"{self.table_url('flows')}/{live['path']}")
-            file = pq.read_table(pa.BufferReader(body), partitioning=None)
-            partition = live["partition"]
-            if not set(replaced) & set(file.column("object_id").unique().to_pylist()):
+        root = self.table_url("flows")
+        for live in live_files(head.flows).filter(fed).iter_slices(1):
+            body = pa.BufferReader(self.storage.get(f"{root}/{live['path'][0]}"))
+            held = pq.read_table(body, columns=["object_id"], partitioning=None)
+            if not set(replaced) & set(held.column("object_id").unique().to_pylist()):
                 continue
-            kept = rewrite_without(
-                file,
-                replaced,
-                partition=partition,
-                table_url=self.table_url("flows"),
+            with _explained(self.url):
+                rows = read_flows(head.flows, root, live, self._options())
+            kept = write_flows(
+                [rows.filter(~pl.col("object_id").is_in(replaced))],
+                schema=pa.schema(head.flows.schema()),
+                partition_by=head.flows.metadata().partition_columns,
+                table_url=root,
                 storage=self.storage,
             )
-            actions += [_add(file) for file in kept]
-            actions.append(
-                RemoveAction(
-                    path=live["path"],
-                    data_change=True,
-                    deletion_timestamp=int(datetime.now(UTC).timestamp() * 1000),
-                    size=live["size"],
-                    partition_values=partition,
-                )
-            )
+            actions += [add(file) for file in kept]
+            actions.append(remove(live.to_dicts()[0]))
         return actions
 
 
 def _batch(table: deltalake.DeltaTable) -> int:
     """The number of the last batch in a table; 0 before the first."""
     return table.transaction_version(APPLICATION) or 0
-
-
-def file_urls(table: deltalake.DeltaTable) -> list[str]:
-    """A table's live files as readers open them: deltalake escapes what the lake's path holds."""
-    return [unquote(uri) for uri in table.file_uris()]
-
-
-def live_files(flows: deltalake.DeltaTable) -> pl.DataFrame:
-    """The files of a snapshot: path, size, rows, date, partition, and the ranges in its log.
-
-    Columns: ``path``, ``size``, ``rows``, ``transit_gateway_rows`` (those with a
-    ``resource_type``; null where the log does not say), ``date``, ``partition`` (struct of text),
-    and the ``min.…`` and ``max.…`` columns of the statistics that any file has.
-    """
-    listed = pl.DataFrame(pa.table(flows.get_add_actions(flatten=True)))
-    by = flows.metadata().partition_columns
-    others = "null_count.resource_type"
-    return listed.select(
-        "path",
-        size=pl.col("size_bytes"),
-        rows=pl.col("num_records"),
-        transit_gateway_rows=pl.col("num_records")
-        - (pl.col(others) if others in listed.columns else pl.lit(None, pl.Int64)),
-        date=pl.col("partition.date"),
-        partition=pl.struct(pl.col(f"partition.{name}").cast(pl.String).alias(name) for name in by),
-    ).hstack(listed.select(pl.col("^(min|max)[.].*$")))
-
-
-def _add(file: DataFile) -> AddAction:
-    return AddAction(file.path, file.size, file.partition, file.modified, True, file.statistics)
 
 
 class _explained:  # noqa: N801

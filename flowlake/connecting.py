@@ -22,9 +22,10 @@ import polars as pl
 import pyarrow as pa
 
 from flowlake import reference
-from flowlake.committing import OBJECTS, REJECTED, file_urls
+from flowlake.committing import OBJECTS, REJECTED
 from flowlake.doors import TRANSIT_GATEWAY_FLOWS, View, damaged, files_sql, view_sql
 from flowlake.errors import LakeError, StorageError, UsageError
+from flowlake.files import file_urls
 from flowlake.lake import Lake, Names, When
 from flowlake.macros import register_macros
 from flowlake.queries import Query, load_queries, substituted

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 
-from flowlake.committing import REJECTED, Tables, file_urls, live_files
+from flowlake.committing import REJECTED, Tables
 from flowlake.doors import KINDS, TRANSIT_GATEWAY_FLOWS, View, lock, open_connection, refused
 from flowlake.enrichment import Enrichment, register_enrichment
 from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
 from flowlake.fields import polars_schema
+from flowlake.files import file_urls, live_files
 from flowlake.hunting import HUNTING, Indicator, hunt, parse_indicator, summarise
 from flowlake.queries import bind, load_query, run
 from flowlake.status import Status, sum_up

@@ -1,4 +1,4 @@
-"""A progress bar for a conversion, on a terminal."""
+"""A progress bar for a conversion, and for what reads objects or files as it does."""
 
 import sys
 from collections.abc import Callable
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class ProgressBar:
     """Objects, rows and bytes as they go, on standard error; nothing where that is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "objects") -> None:
+        self._noun = noun
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -43,7 +44,7 @@ class ProgressBar:
     def _tell(self, done: "converting.Progress") -> None:
         self._bar.update(
             self._task,
-            description=f"{done.objects_done:,}/{done.objects:,} objects, {done.rows:,} rows",
+            description=f"{done.objects_done:,}/{done.objects:,} {self._noun}, {done.rows:,} rows",
             completed=done.bytes_done,
             total=done.bytes,
         )

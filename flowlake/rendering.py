@@ -20,6 +20,7 @@ from flowlake.errors import StorageError, UsageError
 from flowlake.fields import COLUMNS
 
 if TYPE_CHECKING:
+    from flowlake.compacting import Compaction
     from flowlake.converting import Report
 
 TABLE_ROWS = 500
@@ -262,6 +263,22 @@ def kinds(skipped: Sequence[tuple[str, str]]) -> str:
         skipped: each object's URL, and what it is.
     """
     return ", ".join(f"{n:,} {kind}" for kind, n in Counter(k for _, k in skipped).most_common())
+
+
+def compaction_text(done: "Compaction", lake: str) -> str:
+    """What a compaction did, in sentences."""
+    if done.files:
+        lines = [
+            f"Merged {some(done.files, 'file')} ({size(done.bytes_before)}) into {done.into:,} "
+            f"({size(done.bytes_after)}), {some(done.rows, 'row')}, in {done.seconds:.1f} s: {lake}"
+        ]
+    elif done.overtaken or done.failures:
+        lines = [f"No file was merged: {lake}"]
+    else:
+        lines = [f"Nothing to merge: {lake}"]
+    if done.overtaken:
+        lines.append(f"{some(done.overtaken, 'file')} left, as other processes changed the lake.")
+    return "\n".join(lines)
 
 
 def report_text(report: "Report", lake: str) -> str:

@@ -8,6 +8,7 @@ import deltalake
 import polars as pl
 
 from flowlake.committing import APPLICATION, Tables
+from flowlake.compacting import TARGET_ROWS, merges
 from flowlake.fields import COLUMNS
 
 
@@ -23,6 +24,10 @@ class Status:
     partition_by: tuple[str, ...]
     batches: int
     files: int
+    small_files: int
+    """Files that ``compact`` would merge."""
+    small_files_into: int
+    """How many it would make of them."""
     bytes: int
     rows: int
     transit_gateway_rows: int | None
@@ -70,11 +75,14 @@ def sum_up(
         return live[column].drop_nulls().n_unique()
 
     apart = files["transit_gateway_rows"]
+    merged = merges(files, TARGET_ROWS["flows"])
     return Status(
         url=tables.url,
         partition_by=partition_by,
         batches=flows.transaction_version(APPLICATION) or 0,
         files=files.height,
+        small_files=sum(each.height for each in merged),
+        small_files_into=len(merged),
         bytes=int(files["size"].sum()),
         rows=int(files["rows"].sum()),
         transit_gateway_rows=None if apart.null_count() else int(apart.sum()),

@@ -11,9 +11,10 @@ from typing import Literal
 import polars as pl
 
 from flowlake.accounting import by_day, compare_listing, concerned
-from flowlake.committing import Head, Tables, file_urls, live_files
+from flowlake.committing import Head, Tables
 from flowlake.converting import Progress
 from flowlake.errors import UsageError
+from flowlake.files import file_urls, live_files
 from flowlake.fingerprints import Gaps, counts, of_files
 from flowlake.lake import When
 from flowlake.planning import list_objects

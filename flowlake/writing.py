@@ -105,24 +105,6 @@ def write_table(
     return _put(sink.getvalue(), table.num_rows, partition or {}, {}, table_url, storage)
 
 
-def rewrite_without(
-    file: pa.Table, object_ids: Sequence[int], *, partition: dict[str, str], **place: Any
-) -> list[DataFile]:
-    """Write a live file's rows again without those of some objects; no file when none are left."""
-    keep = pl.from_arrow(file.column("object_id").combine_chunks())
-    assert isinstance(keep, pl.Series)
-    mask = ~keep.is_in(list(object_ids))
-    if not mask.any():
-        return []
-    frame = pl.from_arrow(file)
-    assert isinstance(frame, pl.DataFrame)
-    kept = frame.filter(mask).with_columns(pl.col(pl.String).cast(pl.Categorical))
-    return [
-        _write_file(part, file.schema, dict(partition), place["table_url"], place["storage"])
-        for part in _apart(kept)
-    ]
-
-
 def _apart(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """The records of VPC flow logs and the others, so that no file holds both."""
     if "resource_type" not in rows.columns:

@@ -1,4 +1,4 @@
-"""Conversions in processes of their own, killed with SIGKILL before a chosen write."""
+"""Conversions and compactions in processes of their own, killed before a chosen write."""
 
 import multiprocessing
 import os
@@ -42,16 +42,38 @@ def start(
     return process
 
 
+def start_compaction(lake: str, kill_before: int | None = None) -> Any:
+    """Start a compaction that commits each merge by itself, and leave it running."""
+    process = CONTEXT.Process(target=_compact, args=(lake, kill_before, dict(os.environ)))
+    process.start()
+    return process
+
+
 def _convert(source: str, lake: str, kill_before: int | None, env: dict[str, str]) -> None:
+    _be_deadly(kill_before, env)
+    from flowlake import converting
+
+    converting.TASK_OBJECTS = TASK_OBJECTS
+    report = converting.convert(source, lake=lake, workers=1, commit_seconds=0)
+    os._exit(0 if not report.failures else 1)
+
+
+def _compact(lake: str, kill_before: int | None, env: dict[str, str]) -> None:
+    _be_deadly(kill_before, env)
+    from flowlake import compacting
+
+    report = compacting.compact(lake, commit_seconds=0)
+    os._exit(0 if not report.failures else 1)
+
+
+def _be_deadly(kill_before: int | None, env: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(env)
     import deltalake
 
-    from flowlake import converting
     from flowlake.committing import Tables
     from flowlake.storage import Bucket, Folder
 
-    converting.TASK_OBJECTS = TASK_OBJECTS
     writes = 0
 
     def deadly(write: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,5 +96,3 @@ def _convert(source: str, lake: str, kill_before: int | None, env: dict[str, str
     deltalake.DeltaTable.create = staticmethod(  # type: ignore[method-assign]
         deadly(deltalake.DeltaTable.create)
     )
-    report = converting.convert(source, lake=lake, workers=1, commit_seconds=0)
-    os._exit(0 if not report.failures else 1)

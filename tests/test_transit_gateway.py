@@ -23,8 +23,9 @@ from polars.testing import assert_frame_equal
 
 import flowlake
 from flowlake.catalog import Question, question, questions
-from flowlake.committing import SCHEMAS, Tables, file_urls, live_files
+from flowlake.committing import SCHEMAS, Tables
 from flowlake.fields import DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT, flows_schema, polars_schema
+from flowlake.files import file_urls, live_files
 from flowlake.layout import object_key
 from flowlake.queries import bind
 from flowlake.samples import ACCOUNTS, EVERY_FIELD_FORMAT, REGIONS, START, write_sample

@@ -20,7 +20,7 @@ from flowlake import writing
 from flowlake.fields import flows_schema
 from flowlake.reading import RawObject, read_object
 from flowlake.samples import sample_objects
-from flowlake.writing import BLOOM_COLUMNS, DataFile, rewrite_without, write_flows, write_table
+from flowlake.writing import BLOOM_COLUMNS, DataFile, write_flows, write_table
 
 URL = "/table"
 PARTITIONS = ("date", "region", "account_id")
@@ -274,34 +274,7 @@ def test_statistics_hold_the_millisecond_and_count_absent_columns() -> None:
     }
 
 
-# --- The other two writers ----------------------------------------------------------------------
-
-
-def whole(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the columns that their file leaves out."""
-    return pl.concat([pl.DataFrame(schema=pl.Schema(SCHEMA)), rows], how="diagonal")
-
-
-def test_rewrite_without_keeps_everything_else() -> None:
-    made = [
-        frame(bytes=[2**63 - 1, None], srcaddr=text("a", None), object_id=[1, 2]),
-        frame(bytes=[5], dstaddr=text("::1"), tomorrow=text(""), object_id=[3]),
-    ]
-    shelf, [file] = write(made, SCHEMA)
-    table = shelf.open(file).read()
-    place: dict[str, Any] = {"table_url": URL, "storage": shelf}
-    [again] = rewrite_without(table, [2], partition=file.partition, **place)
-    assert (again.partition, again.rows) == (file.partition, 2)
-    assert again.path.rpartition("/")[0] == file.path.rpartition("/")[0]
-    assert again.path != file.path
-    left = pl.DataFrame(table).filter(pl.col("object_id") != 2)
-    read = shelf.open(again).read()
-    assert read.schema.names == [n for n in table.schema.names if left[n].null_count() < 2]
-    assert_frame_equal(by_all(pl.DataFrame(read)), by_all(left.select(read.schema.names)))
-    check_entry(again, whole(left), shelf.open(again))
-    before = dict(shelf.files)
-    assert rewrite_without(table, [1, 2, 3], partition=file.partition, **place) == []
-    assert shelf.files == before
+# --- The other writer ---------------------------------------------------------------------------
 
 
 def test_write_table_writes_a_table_as_it_stands() -> None:

@@ -22,6 +22,7 @@ from flowlake.cli.options import (
     say,
     write,
 )
+from flowlake.cli.tending import compacted
 from flowlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def convert(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what there is and what is new.")
     ] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Merge small files afterwards: `flowlake compact`.")
+    ] = False,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FormatOption = "table",
@@ -92,6 +96,7 @@ def convert(
     """
     from flowlake import converting, planning
     from flowlake.progress import ProgressBar
+    from flowlake.rendering import compaction_text
 
     chosen = chosen_format(style)
     given: dict[str, Any] = {
@@ -119,7 +124,11 @@ def convert(
             **given,
         )
     _show_report(report, lake, chosen)
-    failed = report.failures or report.unreadables or (strict and report.rejected)
+    failed: object = report.failures or report.unreadables or (strict and report.rejected)
+    if compact and report.listed:
+        merged = compacted(lake, given["access"])
+        (say if chosen == "table" else note)(compaction_text(merged, lake))
+        failed = failed or merged.failures
     raise typer.Exit(1 if failed else 0)
 
 
@@ -139,6 +148,11 @@ def status(
     found = asdict(opened.status())
     if chosen == "table":
         say(facts_text(found))
+        if found["small_files"]:
+            say(
+                f"\n{found['small_files']:,} small files can be merged into "
+                f"{found['small_files_into']:,}: flowlake compact --lake {lake}"
+            )
         unread = opened.rejects().filter(pl.col("line_number").is_null())
         if unread.height:
             say("\nObjects that could not be read:")
