@@ -818,7 +818,7 @@ LOGS = [
 TREES: dict[str, list[str]] = {
     "flow logs": LOGS,
     "flat": [f"{n:03}.gz" for n in range(60)],
-    "folders between objects": [f"{n:02}{end}" for n in range(20) for end in ("", "-a", "/x", "0")],
+    "folders between objects": [f"{n:02}{e}" for n in range(20) for e in ("", "-a", "/x", "0")][1:],
     "an object above": ["AWSLogs", *LOGS, "z"],
     "empty names deep inside": [*LOGS, f"{LOGS[8]}//x", f"{LOGS[30]}/../y"],
     "empty names above": [*LOGS, "AWSLogs//x", "AWSLogs/1//x", "b-a//x", "b-a/./x"],
@@ -859,6 +859,7 @@ def test_a_listing_refused_anywhere_is_an_error(fake_s3: FakeS3) -> None:
     fake_s3.objects = dict.fromkeys(LOGS, b"x")
     whole = len(listing("s3://b/AWSLogs")), len(fake_s3.listings)
     assert whole == (30, len(fake_s3.asked) - 1)  # one asks for an object AWSLogs
+    assert len(set(fake_s3.listings)) > 5, "folder by folder"
     fake_s3.refusal = 403, {}, "<Error><Code>AccessDenied</Code></Error>"
     for fake_s3.granted in range(whole[1]):
         fake_s3.asked.clear()
