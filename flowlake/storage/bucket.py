@@ -1,8 +1,8 @@
 """An S3 bucket.
 
 Bulk work goes through obstore (measured seven times s3fs on small objects); botocore lists and
-reads the rare keys obstore cannot spell (``//``, ``..``, control characters); s3fs is DuckDB's
-and PyArrow's door to a remote lake.
+reads the rare keys obstore cannot spell (``//``, ``..``, control characters); PyArrow's own
+filesystem is DuckDB's door to a remote lake.
 """
 
 import functools
@@ -19,6 +19,7 @@ from flowlake.errors import StorageError
 from flowlake.storage.places import LISTING, Keep, Listed, is_remote
 
 if TYPE_CHECKING:
+    import pyarrow.fs
     import s3fs
 
 
@@ -356,7 +357,7 @@ def delta_options(url: str, access: Access) -> dict[str, str]:
 
 
 def s3_filesystem(access: Access) -> "s3fs.S3FileSystem":
-    """The s3fs filesystem with the same settings, for fsspec users: DuckDB and PyArrow."""
+    """The s3fs filesystem with the same settings, for fsspec users."""
     import s3fs
 
     settings = aws_settings(access)
@@ -365,6 +366,26 @@ def s3_filesystem(access: Access) -> "s3fs.S3FileSystem":
         requester_pays=access.request_payer,
         endpoint_url=settings.endpoint,
         client_kwargs={"region_name": settings.region} if settings.region else {},
+    )
+
+
+def arrow_filesystem(access: Access) -> "pyarrow.fs.FileSystem":
+    """PyArrow's filesystem for S3, with credentials good for now.
+
+    It is PyArrow's own, three times as fast as s3fs; that one alone knows of requester-pays.
+    """
+    import pyarrow.fs
+
+    if access.request_payer:
+        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(s3_filesystem(access)))
+    settings = aws_settings(access)
+    key = settings.credentials()
+    return pyarrow.fs.S3FileSystem(
+        access_key=key["access_key_id"],
+        secret_key=key["secret_access_key"],
+        session_token=key["token"],
+        region=settings.region or "us-east-1",
+        endpoint_override=settings.endpoint,
     )
 
 
