@@ -107,7 +107,8 @@ class Head:
     @property
     def live(self) -> pl.DataFrame:
         """The ledger without the versions that later ones replace."""
-        return self.ledger.join(self.ledger, left_on="object_id", right_on="replaces", how="anti")
+        replaced = self.ledger["replaces"].drop_nulls().implode()
+        return self.ledger.filter(~pl.col("object_id").is_in(replaced))
 
 
 @dataclass(slots=True)
@@ -139,7 +140,7 @@ class Tables:
         self.access = access
         self.storage = open_storage(url, access)
         self._ledger_files: set[str] = set()
-        self._ledger = pl.DataFrame(pa.table([[]] * len(OBJECTS), schema=OBJECTS))
+        self._ledger = pl.DataFrame(schema=pl.Schema(OBJECTS))
 
     def exist(self) -> bool:
         """Whether there is a lake here: ``flows`` is made last."""

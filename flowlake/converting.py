@@ -22,7 +22,7 @@ from flowlake.committing import Change, Head, Tables
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.memory import MOST, memory_of, shared_out
-from flowlake.planning import list_objects, new_objects, raw_objects
+from flowlake.planning import list_objects, named, new_objects, raw_objects
 from flowlake.reading import Format, RawObject, parse_format
 from flowlake.storage import STDIN, Access, canonical, formats_of, is_log_group
 from flowlake.tasks import Task, TaskResult
@@ -166,7 +166,7 @@ def convert(
     if not tables.exist():
         if listing.is_empty():
             return Report(seconds=time.monotonic() - started)
-        tables.create(_partitions(partition_by) if partition_by else _fitting(listing))
+        tables.create(_partitions(partition_by) if partition_by else _fitting(named(listing)))
     elif partition_by is not None:
         _same_partitions(tables, partition_by)
     run = _Run(tables, listing, progress, commit_seconds, formats, most, retry=retry)
@@ -268,7 +268,8 @@ class _Run:
     def _look_back(self, live: pl.DataFrame, new: pl.DataFrame) -> None:
         here = self._listing.join(live, on="url", how="anti")
         self.report.copies = here.join(new, on="url", how="anti").height
-        old = live.join(self._listing, on="url", how="semi").join(new, on="url", how="anti")
+        left = live.filter(pl.col("state") != "converted")
+        old = left.join(self._listing, on="url", how="semi").join(new, on="url", how="anti")
         self.report.known_unreadable = old.filter(pl.col("state") == "unreadable").height
         self.report.known_skipped = old.filter(pl.col("state") == "skipped").height
 

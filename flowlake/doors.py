@@ -1,7 +1,7 @@
 """DuckDB's doors to a lake: a connection that sees the lake's live files and nothing else.
 
-A local lake is read by DuckDB itself. A remote one comes through a PyArrow dataset over s3fs,
-registered under the same name, so that saved SQL is the same for both.
+A local lake is read by DuckDB itself. A remote one comes through a PyArrow dataset, registered
+under the same name, so that saved SQL is the same for both.
 """
 
 import re
@@ -15,14 +15,14 @@ import pyarrow as pa
 from flowlake.errors import LakeError, UsageError
 from flowlake.fields import SQL_TYPES, polars_type
 from flowlake.queries import equip
-from flowlake.storage import Access, is_remote, s3_filesystem
+from flowlake.storage import Access, arrow_filesystem, is_remote
 from flowlake.window import Window
 
 if TYPE_CHECKING:
     import duckdb
 
 REMOTE_THREADS = 32
-"""DuckDB's threads on a remote lake: there they are the requests in flight."""
+"""DuckDB's and PyArrow's threads on a remote lake: there they are the requests in flight."""
 
 _TYPES: dict[pl.DataType, str] = {
     polars_type(column_type): name for column_type, name in SQL_TYPES.items()
@@ -208,14 +208,14 @@ def _dataset(
     partition_by: Sequence[str],
 ) -> Any:
     import pyarrow.dataset as ds
-    from pyarrow.fs import FSSpecHandler, PyFileSystem
 
+    pa.set_io_thread_count(max(REMOTE_THREADS, pa.io_thread_count()))
     schema = arrow_schema(stored)
     return ds.dataset(
         [path.removeprefix("s3://") for path in paths],
         schema=schema,
         format="parquet",
-        filesystem=PyFileSystem(FSSpecHandler(s3_filesystem(access))),
+        filesystem=arrow_filesystem(access),
         partitioning=ds.partitioning(
             pa.schema([schema.field(name) for name in partition_by]), flavor="hive"
         ),

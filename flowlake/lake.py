@@ -14,13 +14,21 @@ import polars as pl
 import pyarrow as pa
 
 from flowlake.committing import REJECTED, Tables
-from flowlake.doors import KINDS, TRANSIT_GATEWAY_FLOWS, View, lock, open_connection, refused
+from flowlake.doors import (
+    KINDS,
+    TRANSIT_GATEWAY_FLOWS,
+    View,
+    damaged,
+    lock,
+    open_connection,
+    refused,
+)
 from flowlake.enrichment import Enrichment, register_enrichment
 from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
 from flowlake.fields import polars_schema
 from flowlake.files import file_urls, live_files
-from flowlake.hunting import HUNTING, Indicator, hunt, parse_indicator, summarise
+from flowlake.hunting import HUNTING, Indicator, hunt, near, parse_indicator, summarise
 from flowlake.queries import bind, load_query, run
 from flowlake.status import Status, sum_up
 from flowlake.storage import Access, canonical, delta_options, is_remote
@@ -58,6 +66,14 @@ class Lake:
     def url(self) -> str:
         """Where the lake is."""
         return self._tables.url
+
+    def door(self, *hunted: Indicator) -> str:
+        """What reads the files of a question, or of a hunt for these."""
+        if not is_remote(self.url):
+            return "DuckDB, from local files"
+        if hunted and all(each.kind != "network" for each in hunted):
+            return "Polars, over S3"
+        return "DuckDB, through PyArrow over S3"
 
     @property
     def tables(self) -> Tables:
@@ -225,13 +241,22 @@ class Lake:
         import duckdb
 
         view = self.view("flows", window(since, until, account, region))
-        connection = self._connection([view], HUNTING)
         wanted = [parse_indicator(each) if isinstance(each, str) else each for each in indicators]
+        remote = is_remote(self.url)
         find = summarise if summary else hunt
         try:
-            return find(connection, wanted, action=action, top=top, remote=is_remote(self.url))
+            found = near(self._records(view), wanted) if remote else None
+            if found is None:
+                connection = self._connection([view], HUNTING)
+            else:
+                connection = self._connection([], HUNTING)
+                connection.register("flows", found.to_arrow())
+                remote = False
+            return find(connection, wanted, action=action, top=top, remote=remote)
         except duckdb.Error as error:
             raise refused(error) from error
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise damaged(self.url, error) from error
 
     def absent(
         self,

@@ -51,8 +51,8 @@ def plan(
     """
     tables = Tables(canonical(lake), access)
     wanted = window(since, until, account, region)
-    listing = list_objects(
-        sources, wanted, access, apart_from=tables.url, objects_from=objects_from
+    listing = named(
+        list_objects(sources, wanted, access, apart_from=tables.url, objects_from=objects_from)
     )
     if not tables.exist():
         return listing, listing.with_columns(replaces=pl.lit(None, pl.Int64))
@@ -70,15 +70,14 @@ def list_objects(
 ) -> pl.DataFrame:
     """List the objects of the sources that the window wants, each once, as a frame.
 
-    Columns: ``LISTING``'s, ``source``, and what the name says: ``account_id``, ``region``,
-    ``flow_log_id``, ``slot``. What lies below ``apart_from``, the lake, is left out, and so is
-    every other Delta table. ``objects_from`` is a list of objects, and one more source.
+    Columns: ``LISTING``'s and ``source``. What lies below ``apart_from``, the lake, is left out,
+    and so is every other Delta table. ``objects_from`` is a list of objects, and one more source.
     With ``gone`` a source that is not there any more has no objects.
     """
-    named = [os.fspath(source) for source in sources]
+    given = [os.fspath(source) for source in sources]
     if objects_from is not None:
-        named.append(OBJECTS_FROM + os.fspath(objects_from))
-    places = list(dict.fromkeys(canonical(each, access) for each in named))
+        given.append(OBJECTS_FROM + os.fspath(objects_from))
+    places = list(dict.fromkeys(canonical(each, access) for each in given))
     if not places:
         raise UsageError(
             "Name at least one source: a folder, a file, s3://BUCKET/PREFIX, - for standard "
@@ -101,14 +100,21 @@ def list_objects(
             if not gone:
                 raise
     if not frames:
-        return _named(pl.DataFrame(schema=RAW)).head(0)
-    listing = _named(pl.concat(frames).unique("url", keep="first", maintain_order=True))
-    for table in listing["url"].str.extract(r"^(.*/)_delta_log/").drop_nulls().unique():
-        listing = listing.filter(~pl.col("url").str.starts_with(table))
-    stamp = pl.coalesce("slot", "last_modified")
+        return pl.DataFrame(schema=RAW)
+    listing = pl.concat(frames).unique("url", keep="first", maintain_order=True)
     conditions = [~pl.col("url").str.ends_with("/")]
+    logs = listing["url"].filter(listing["url"].str.contains("/_delta_log/", literal=True))
+    tables = logs.str.extract(r"^(.*/)_delta_log/").unique().to_list()
     if apart_from is not None:
-        conditions.append(~pl.col("url").str.starts_with(apart_from + "/"))
+        tables.append(apart_from + "/")
+    conditions += [~pl.col("url").str.starts_with(table) for table in tables]
+    listing = listing.filter(conditions)
+    return _inside(named(listing), wanted).select(list(RAW)) if wanted else listing
+
+
+def _inside(listing: pl.DataFrame, wanted: Window) -> pl.DataFrame:
+    stamp = pl.coalesce("slot", "last_modified")
+    conditions = []
     if wanted.since is not None:
         conditions.append(stamp >= _since(wanted.since))
     if wanted.until is not None:
@@ -135,24 +141,28 @@ RAW: dict[str, pl.DataType] = {
 }
 
 
-def _named(listing: pl.DataFrame) -> pl.DataFrame:
-    url = pl.col("url")
-    named = url.str.extract_groups(FILE_NAME.pattern)
-    hour = url.str.extract_groups(HOUR.pattern)
+def named(listing: pl.DataFrame) -> pl.DataFrame:
+    """The listing with what the names say, or null.
+
+    Adds ``account_id``, ``region``, ``flow_log_id`` and ``slot`` (the time stamp, UTC).
+    """
     return (
-        listing.with_columns(named=named, hour=hour)
-        .unnest("named")
-        .with_columns(
-            pl.coalesce(name, pl.col("hour").struct[name]).alias(name)
-            for name in ("account_id", "region")
+        listing.with_columns(
+            name=pl.col("url").str.extract_groups(FILE_NAME.pattern),
+            hour=pl.col("url").str.extract_groups(HOUR.pattern),
         )
         .with_columns(
+            *(
+                pl.coalesce(pl.col("name").struct[part], pl.col("hour").struct[part]).alias(part)
+                for part in ("account_id", "region")
+            ),
+            flow_log_id=pl.col("name").struct["flow_log_id"],
             slot=pl.coalesce(
-                _time(pl.col("slot"), "%Y%m%dT%H%M"),
+                _time(pl.col("name").struct["slot"], "%Y%m%dT%H%M"),
                 _time(pl.col("hour").struct["slot"] + ":00", "%Y-%m-%dT%H:%M"),
-            )
+            ),
         )
-        .drop("hour")
+        .drop("name", "hour")
     )
 
 
@@ -161,7 +171,7 @@ def _time(text: pl.Expr, form: str) -> pl.Expr:
 
 
 def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = False) -> pl.DataFrame:
-    """The listed objects the ledger does not have, ordered for conversion.
+    """The listed objects the ledger does not have, ``named`` and ordered for conversion.
 
     With ``retry`` also those that it has as unreadable or skipped. An object that is not there any
     more (it has no etag) and was converted before is not new. Adds ``replaces``: the ledger's row
@@ -180,6 +190,7 @@ def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = Fals
             | ((pl.col("known") != pl.col("etag")) | pl.col("again")) & (pl.col("etag") != "")
         )
         .drop("known", "again")
+        .pipe(named)
         .with_columns(name=_name())
     )
     changed = found.filter(pl.col("replaces").is_not_null())

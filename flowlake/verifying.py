@@ -17,7 +17,7 @@ from flowlake.errors import UsageError
 from flowlake.files import file_urls, live_files
 from flowlake.fingerprints import Gaps, counts, of_files
 from flowlake.lake import When
-from flowlake.planning import list_objects
+from flowlake.planning import list_objects, named
 from flowlake.rereading import reread
 from flowlake.storage import OBJECTS_FROM, STDIN, Access, canonical
 from flowlake.window import window
@@ -122,7 +122,8 @@ def verify(
         there = [place for place in places if _can_be_listed(place)]
     listing = live.clear()
     if there:
-        listing = list_objects(there, wanted, access, apart_from=tables.url, gone=not sources)
+        found = list_objects(there, wanted, access, apart_from=tables.url, gone=not sources)
+        listing = named(found)
     for place in set(there) - set(live["source"]) - set(listing["source"]):
         detail = "nothing is listed there and nothing was converted from it: check its spelling"
         gaps.append(("nothing there", place, detail))

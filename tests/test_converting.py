@@ -12,7 +12,7 @@ import pytest
 from isal import igzip
 
 import flowlake
-from flowlake import storage
+from flowlake import planning, storage
 from flowlake.committing import Tables
 from flowlake.converting import Progress
 from flowlake.errors import LakeError, StorageError, UsageError
@@ -151,6 +151,29 @@ def test_a_plan_says_what_a_run_will_do(place: str) -> None:
     ledger = flowlake.open_lake(f"{place}/lake").objects()
     assert (listing.height, new.height) == (3, 1)
     assert new["replaces"].to_list() == ledger.filter(url=new["url"].item())["object_id"].to_list()
+
+
+def test_names_are_read_of_what_is_new_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is what makes a run that finds nothing new cost little more than its listing."""
+    read: list[int] = []
+
+    def named(listing: pl.DataFrame) -> pl.DataFrame:
+        read.append(listing.height)
+        return planning_named(listing)
+
+    planning_named = planning.named
+    for number in range(3):
+        put(str(tmp_path), *raw_object(number))
+    raw, lake = tmp_path / "raw", tmp_path / "lake"
+    flowlake.convert(raw, lake=lake, workers=1)
+    monkeypatch.setattr(planning, "named", named)
+    assert flowlake.convert(raw, lake=lake, workers=1).new == 0
+    assert set(read) == {0}
+    put(str(tmp_path), *raw_object(3))
+    flowlake.convert(raw, lake=lake, workers=1)
+    assert set(read) == {0, 1}
 
 
 def test_names_without_a_date_go_by_their_content(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import flowlake
 from flowlake.cli import app
 from flowlake.fields import BY_COLUMN, DEFAULT_FORMAT
 from flowlake.layout import may_hold
-from flowlake.planning import list_objects
+from flowlake.planning import list_objects, named
 from flowlake.reading import foreign
 from flowlake.shapes import parquet_bytes
 from flowlake.storage import Access
@@ -409,7 +409,7 @@ def test_a_window_finds_what_the_name_says_in_each_layout(layout: str, tmp_path:
         (Window(later, later + timedelta(days=9)), 0),
         (Window(SLOT - timedelta(days=9), SLOT), 0),
     ):
-        listed = list_objects([tmp_path / "raw"], window, Access())
+        listed = named(list_objects([tmp_path / "raw"], window, Access()))
         assert (
             listed.select("account_id", "region", "flow_log_id", "slot").rows()
             == [(*SAID, SLOT)] * found

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
@@ -24,6 +24,7 @@ from flowlake.storage import (
     LISTING,
     Access,
     aws_settings,
+    bucket,
     canonical,
     delta_options,
     is_remote,
@@ -65,6 +66,9 @@ class FakeS3(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.objects: dict[str, bytes] = {}
         self.page = 1000
+        self.delay = 0.0
+        self.at_once = self.most_at_once = 0
+        self.counting = Lock()
         self.refusal: tuple[int, dict[str, str], str] | None = None
         self.granted = 0
         self.asked: list[tuple[str, str, dict[str, str]]] = []
@@ -129,6 +133,12 @@ class _Answer(BaseHTTPRequestHandler):
         server.asked.append(
             (self.command, self.path, {k.lower(): v for k, v in self.headers.items()})
         )
+        with server.counting:
+            server.at_once += 1
+            server.most_at_once = max(server.at_once, server.most_at_once)
+        time.sleep(server.delay)
+        with server.counting:
+            server.at_once -= 1
         url = urlsplit(self.path)
         key = unquote(url.path).removeprefix("/b").removeprefix("/")
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -795,3 +805,77 @@ def test_a_window_does_not_list_other_years(fake_s3: FakeS3) -> None:
     assert listed(window("2026-12-14")) == 8
     folders = [re.search(r"/(\d{4})/", prefix) for prefix in fake_s3.listings]
     assert {match[1] for match in folders if match} == {"2026"}
+
+
+# Many keys are listed side by side
+
+LOGS = [
+    f"{place}/2026/{day}/{name}"
+    for place in ("AWSLogs/1/vpcflowlogs/eu-west-1", "AWSLogs/1/vpcflowlogs/us-east-1", "b-a")
+    for day in ("01/02", "01/03", "02/01")
+    for name in ("0.log.gz", "1.log.gz", "1.log.gz.d/x.gz", "2.log.gz", "2.log.gz-1")
+]
+TREES: dict[str, list[str]] = {
+    "flow logs": LOGS,
+    "flat": [f"{n:03}.gz" for n in range(60)],
+    "folders between objects": [f"{n:02}{e}" for n in range(20) for e in ("", "-a", "/x", "0")][1:],
+    "an object above": ["AWSLogs", *LOGS, "z"],
+    "empty names deep inside": [*LOGS, f"{LOGS[8]}//x", f"{LOGS[30]}/../y"],
+    "empty names above": [*LOGS, "AWSLogs//x", "AWSLogs/1//x", "b-a//x", "b-a/./x"],
+    "empty names first": ["//x", "/y", *LOGS],
+}
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "FLAT", 6)
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("keep", [None, lambda _: True], ids=["all", "keep"])
+@pytest.mark.parametrize("tree", TREES)
+def test_a_long_listing_has_each_object_once(fake_s3: FakeS3, tree: str, keep: Keep | None) -> None:
+    fake_s3.page = 3
+    fake_s3.objects = dict.fromkeys(TREES[tree], b"x")
+    found = names("s3://b", keep)
+    assert found == sorted(TREES[tree])
+    orders = [
+        [url for frame in open_storage("s3://b").list("s3://b", keep) for url in frame["url"]]
+        for _ in range(2)
+    ]
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_server_that_sorts_by_folders_is_listed_whole(s3: str) -> None:
+    keys = [*LOGS, *(f"AWSLogs/1{end}/{n}" for end in ("", "-a", "!b") for n in range(9))]
+    fill(s3, *keys)
+    assert names(s3) == sorted(keys)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_listing_refused_anywhere_is_an_error(fake_s3: FakeS3) -> None:
+    fake_s3.page = 3
+    fake_s3.objects = dict.fromkeys(LOGS, b"x")
+    whole = len(listing("s3://b/AWSLogs")), len(fake_s3.listings)
+    assert whole == (30, len(fake_s3.asked) - 1)  # one asks for an object AWSLogs
+    assert len(set(fake_s3.listings)) > 5, "folder by folder"
+    fake_s3.refusal = 403, {}, "<Error><Code>AccessDenied</Code></Error>"
+    for fake_s3.granted in range(whole[1]):
+        fake_s3.asked.clear()
+        with pytest.raises(StorageError, match="s3:ListBucket"):
+            listing("s3://b/AWSLogs")
+
+
+def test_few_keys_are_listed_page_by_page(fake_s3: FakeS3) -> None:
+    fake_s3.objects = {f"AWSLogs/{n % 50}/{n}": b"x" for n in range(bucket.FLAT - 1)}
+    assert listing("s3://b/AWSLogs").height == bucket.FLAT - 1
+    assert set(fake_s3.listings[:-1]) == {"AWSLogs/"}
+    assert len([prefix for prefix in fake_s3.listings if prefix]) == 5
+
+
+def test_many_folders_are_asked_for_at_once(fake_s3: FakeS3) -> None:
+    fake_s3.objects = dict.fromkeys((f"{n:02}/{m}" for n in range(60) for m in range(3)), b"x")
+    fake_s3.delay = 0.1
+    assert listing("s3://b", lambda _: True).height == 180
+    assert 8 < fake_s3.most_at_once <= 32

@@ -27,6 +27,10 @@ from flowlake.cli.options import (
 from flowlake.errors import UsageError
 
 if TYPE_CHECKING:
+    import duckdb
+
+    from flowlake.hunting import Indicator
+    from flowlake.lake import Lake
     from flowlake.query_file import Query
 
 
@@ -45,6 +49,13 @@ InternalOption = Annotated[
         envvar="FLOWLAKE_INTERNAL",
         metavar="CIDR,…",
         help="Networks of your own that count as private, for queries that ask.",
+    ),
+]
+
+ExplainOption = Annotated[
+    bool,
+    typer.Option(
+        "--explain", help="Show what reads which files, and DuckDB's plan, not the answer."
     ),
 ]
 
@@ -106,9 +117,7 @@ def query(
     only_sql: Annotated[
         bool, typer.Option("--sql", help="Print the SQL with its values, instead of the answer.")
     ] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show the SQL, the files and DuckDB's plan.")
-    ] = False,
+    explain: ExplainOption = False,
     asn: AsnOption = None,
     aws_ranges: AwsRangesOption = None,
     profile: ProfileOption = None,
@@ -132,10 +141,8 @@ def query(
     opened = opened_lake(lake, profile, request_payer, asn, aws_ranges)
     relation = opened.query(name, queries=own_queries, **wanted, **parameters)
     if explain:
-        read, there = len(opened.files(**wanted)), len(opened.files())
-        say(literal_sql(asked, parameters).strip())
-        say(f"\n{read:,} of {there:,} files can hold the window.\n")
-        say(relation.explain())
+        say(literal_sql(asked, parameters).strip() + "\n")
+        _explain(opened, wanted, relation)
         return
     answer = collect(relation)
     write(answer, chosen, output)
@@ -155,6 +162,7 @@ def sql(
     until: UntilOption = None,
     account: AccountOption = None,
     region: RegionOption = None,
+    explain: ExplainOption = False,
     asn: AsnOption = None,
     aws_ranges: AwsRangesOption = None,
     profile: ProfileOption = None,
@@ -168,7 +176,11 @@ def sql(
     chosen = chosen_format(style)
     opened = opened_lake(lake, profile, request_payer, asn, aws_ranges)
     text = sys.stdin.read() if statement == "-" else statement
-    relation = opened.sql(text, since=since, until=until, account=account, region=region)
+    wanted: Any = {"since": since, "until": until, "account": account, "region": region}
+    relation = opened.sql(text, **wanted)
+    if explain:
+        _explain(opened, wanted, relation)
+        return
     write(collect(relation), chosen, output)
 
 
@@ -197,6 +209,7 @@ def hunt(
     until: UntilOption = None,
     account: AccountOption = None,
     region: RegionOption = None,
+    explain: ExplainOption = False,
     enrich: Annotated[
         bool, typer.Option("--enrich", help="Add what the peer is: country, ASN, AWS service.")
     ] = False,
@@ -217,18 +230,13 @@ def hunt(
     chosen = chosen_format(style)
     wanted = [parse_indicator(text) for text in indicators or []]
     wanted += read_indicators(file) if file else []
-    found = collect(
-        opened_lake(lake, profile, request_payer, asn, aws_ranges).hunt(
-            *wanted,
-            since=since,
-            until=until,
-            account=account,
-            region=region,
-            action=action,
-            summary=summary,
-            top=top or None,
-        )
-    )
+    window: Any = {"since": since, "until": until, "account": account, "region": region}
+    opened = opened_lake(lake, profile, request_payer, asn, aws_ranges)
+    relation = opened.hunt(*wanted, **window, action=action, summary=summary, top=top or None)
+    if explain:
+        _explain(opened, window, relation, *wanted)
+        return
+    found = collect(relation)
     if enrich:
         from flowlake.enrichment import enriched, enrichment
 
@@ -269,6 +277,18 @@ def connect(
         queries=load_queries(own_queries),
     )
     say(f"Wrote {file}: duckdb -readonly {file} -c 'FROM top_talkers()'")
+
+
+def _explain(
+    opened: "Lake",
+    wanted: dict[str, Any],
+    relation: "duckdb.DuckDBPyRelation",
+    *hunted: "Indicator",
+) -> None:
+    read, there = len(opened.files(**wanted)), len(opened.files())
+    say(f"{read:,} of {there:,} files can hold the window.")
+    say(f"Read by {opened.door(*hunted)}.\n")
+    say(relation.explain())
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import functools
 
 from flowlake.aws import Access, aws_settings
 from flowlake.errors import UsageError
-from flowlake.storage.bucket import Bucket, delta_options, s3_filesystem
+from flowlake.storage.bucket import Bucket, arrow_filesystem, delta_options, s3_filesystem
 from flowlake.storage.folder import Folder
 from flowlake.storage.log_group import LogGroup, formats_of
 from flowlake.storage.object_list import ObjectList
@@ -46,6 +46,7 @@ __all__ = [
     "LogGroup",
     "Source",
     "Storage",
+    "arrow_filesystem",
     "aws_settings",
     "canonical",
     "delta_options",

@@ -50,7 +50,7 @@ class Folder:
         except UnicodeEncodeError as error:
             raise StorageError(f"The file name {path!a} is not UTF-8: rename it.") from error
         with contextlib.suppress(FileNotFoundError):
-            found = Path(path).stat()
+            found = os.stat(path)  # noqa: PTH116
             if stat.S_ISREG(found.st_mode):  # a pipe would never end
                 modified = datetime.fromtimestamp(found.st_mtime, UTC)
                 return path, found.st_size, _local_etag(found), modified
