@@ -80,8 +80,15 @@ notebook: $(NOTEBOOKS) convert  ## open the notebooks in Jupyter, on the sample 
 notebooks: $(VENV)/.dev convert  ## run every notebook from its top
 	@cd notebooks && ../$(BIN)/jupyter execute *.ipynb
 
-bench: $(VENV)/.dev  ## measure converting, queries and hunting beside other ways
-	@$(BIN)/python -m benchmarks
+$(VENV)/.bench: $(BIN)/flowlake
+	@echo "Adding what is measured beside FlowLake …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@ $(VENV)/.dev $(BIN)/flowlake
+
+SECTIONS ?=
+
+bench: $(VENV)/.bench  ## measure beside other tools, about 20 minutes: benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks $(SECTIONS)
 
 MINUTES ?= 10
 
