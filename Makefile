@@ -83,12 +83,10 @@ notebooks: $(VENV)/.dev convert  ## run every notebook from its top
 $(VENV)/.bench: $(BIN)/flowlake
 	@echo "Adding what is measured beside FlowLake …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
-	@touch $@ $(VENV)/.dev $(BIN)/flowlake
+	@touch $(BIN)/flowlake $(VENV)/.dev $@
 
-SECTIONS ?=
-
-bench: $(VENV)/.bench  ## measure beside other tools, about 20 minutes: benchmarks/RESULTS.md
-	@$(BIN)/python -m benchmarks $(SECTIONS)
+bench: $(VENV)/.bench  ## measure beside other tools, for 20 minutes, into benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks
 
 MINUTES ?= 10
 

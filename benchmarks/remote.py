@@ -59,7 +59,8 @@ def _compared(
         return run
 
     runs = 1 if quick else 3
-    found = in_turn(runs, {name: job(name) for name in (OURS, *peers.REMOTE)})
+    jobs = {name: job(name) for name in (OURS, *peers.REMOTE)}
+    found = in_turn(runs, jobs, warm=place == server.PLACES[0])
     return [
         f"### {objects * records:,} records, {what}: {objects:,} objects",
         *compared_table(found, objects * records, objects),
