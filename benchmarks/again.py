@@ -36,7 +36,7 @@ ACCOUNTS = 20
 
 def section(quick: bool = False) -> str:
     """Measure, and write the page."""
-    count, runs = (5_000, 2) if quick else (200_000, 5)
+    count, runs = (5_000, 2) if quick else (200_000, 3)
     folder = data.folder() / "again"
     _touch(folder / "raw", count)
     source, lake = str(folder / "raw"), str(folder / "lake")
@@ -48,6 +48,7 @@ def section(quick: bool = False) -> str:
             "the listing alone": lambda: measure([sys.executable, "-c", LIST, source]),
             "flowlake convert": lambda: measure(flowlake("convert", source, "--lake", lake)),
         },
+        warm=False,
     )
     ours, alone = found["flowlake convert"], found["the listing alone"]
     assert f"{count:,} objects listed, all of them" in ours[0].output, ours[0].output
