@@ -35,11 +35,11 @@ BUCKET = "bench-hunt"
 
 def section(quick: bool = False) -> str:
     """Measure, and write the page."""
-    objects, records, runs = (4, 10_000, 1) if quick else (40, data.RECORDS, 5)
+    objects, records, runs = (4, 10_000, 1) if quick else (40, data.RECORDS, 3)
     made = data.raw(DEFAULT_FORMAT, objects, records, parquet=True, rare=True)
     lake = data.folder() / "hunt-lake"
     flowlake.convert(made / "text", lake=lake)
-    return _local(made / "parquet", lake, runs) + _remote(made / "parquet", lake, min(runs, 3))
+    return _local(made / "parquet", lake, runs) + _remote(made / "parquet", lake, min(runs, 2))
 
 
 def _local(parquet: Path, place: Path, runs: int) -> str:

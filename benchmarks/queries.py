@@ -35,7 +35,7 @@ Answer = Callable[[], pl.DataFrame]
 
 def section(quick: bool = False) -> str:
     """Measure, and write the page."""
-    objects, records, part, runs = (4, 10_000, 2, 1) if quick else (40, data.RECORDS, 8, 3)
+    objects, records, part, runs = (4, 10_000, 2, 1) if quick else (30, data.RECORDS, 6, 3)
     made = data.raw(EVERY_FIELD_FORMAT, objects, records, parquet=True)
     place = str(data.folder() / "queries-lake")
     convert(made / "text", lake=place)

@@ -148,7 +148,7 @@ def _converting(objects: int, parts: int, quick: bool) -> list[str]:
     a_part, whole = objects // parts, f"s3://{BUCKET}/raw"
     few = [
         convert([_part(0)], f"s3://{BUCKET}/lake-{next(numbers)}", near)
-        for _ in range(1 if quick else 3)
+        for _ in range(1 if quick else 2)
     ]
     far = convert([_part(0), _part(1)], f"s3://{BUCKET}/lake-{next(numbers)}", away)
     lake = f"s3://{BUCKET}/lake-{next(numbers)}"
@@ -167,7 +167,8 @@ def _converting(objects: int, parts: int, quick: bool) -> list[str]:
     less = statistics.median(run.memory for run in few)
     found = in_turn(
         1 if quick else 3,
-        {
+        warm=False,
+        jobs={
             "listing": lambda: measure(
                 [sys.executable, "-c", LIST, whole], server.environment(near)
             ),
