@@ -8,6 +8,7 @@ import inspect
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ GOAL = re.compile(r"^Goal: (.+): (.+): (\*\*(?:met|missed)\*\*)\.$", re.MULTILIN
 
 
 def main(arguments: list[str]) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else data and servers would stay
     quick = "--quick" in arguments
     names = [name for name in arguments if name != "--quick"] or list(SECTIONS)
     for name in names:

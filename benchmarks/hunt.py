@@ -27,7 +27,7 @@ from flowlake.hunting import hunt, parse_indicator, summarise
 from flowlake.storage import Access, delta_options, s3_filesystem
 
 TOP = 1_000
-LOCAL, REMOTE = 10, 5
+LOCAL, REMOTE = 10, 2
 """The goals: times as fast as a scan of the Parquet; on S3, as its fastest scan."""
 
 BUCKET = "bench-hunt"

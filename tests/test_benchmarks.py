@@ -110,12 +110,16 @@ def test_a_made_ledger_leaves_nothing_new(tmp_path: Path) -> None:
 
 
 def test_a_process_is_measured_with_its_children() -> None:
-    child = "import time; kept = bytearray(60_000_000); time.sleep(0.3)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); print(1)"
+    child = "import time; kept = bytearray(b'x') * 60_000_000; time.sleep(0.5)"
+    parent = (
+        "import subprocess, sys\n"
+        f"two = [subprocess.Popen([sys.executable, '-c', {child!r}]) for _ in range(2)]\n"
+        "print(*(each.wait() for each in two))"
+    )
     run = measuring.measure([sys.executable, "-c", parent])
-    assert run.output == "1\n"
-    assert run.wall >= 0.3
-    assert run.memory > 65
+    assert run.output == "0 0\n"
+    assert run.wall >= 0.5
+    assert run.memory > 125
     with pytest.raises(SystemExit, match="failed with 3"):
         measuring.measure([sys.executable, "-c", "raise SystemExit(3)"])
 
