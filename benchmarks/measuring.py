@@ -46,9 +46,10 @@ def measure(command: Command, environment: Mapping[str, str] | None = None) -> R
         said, complained = (_text(file) for file in (output, errors))
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed with {process.returncode}:\n{complained}")
-    # A child that nobody waits for, such as Spark's, is not in the usage.
+    # A child that nobody waits for, such as Spark's, is not in the usage; and its ru_maxrss would
+    # begin with the size of this process, from which it was forked.
     cpu = max(cpu, usage.ru_utime + usage.ru_stime)
-    return Run(wall, cpu, max(memory, usage.ru_maxrss / 1024), said)
+    return Run(wall, cpu, memory, said)
 
 
 def _text(file: IO[bytes]) -> str:
