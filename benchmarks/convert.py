@@ -1,149 +1,178 @@
-"""Converting default-format records, beside a plain DuckDB COPY of the same files.
+"""Converting local objects, beside what others would do with them.
 
-`python -m benchmarks convert` makes the files (seeded), and runs the two in turn, several times,
-each as a whole process; medians, and memory is the peak of the process tree. Whole process means
-that FlowLake pays for its start, its workers, the ledger, the checks for wrong lines, the sort and
-the Bloom filters; COPY does none of these.
+Whole processes, in turn. FlowLake pays for its start, its workers, the ledger, the checks for
+wrong lines, the sort and the Bloom filters; the others do none of these. All must write the same
+number of records and the same sum of bytes.
 """
 
-import os
 import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import polars as pl
+
+from benchmarks import data, peers
+from benchmarks.measuring import (
+    Run,
+    cpus,
+    flowlake,
+    goal,
+    in_turn,
+    measure,
+    middle,
+    peak,
+    ratios,
+    table,
+    walls,
+)
 from flowlake.fields import DEFAULT_FORMAT
-from flowlake.samples import sample_objects
-from flowlake.storage import open_storage
+from flowlake.samples import ALPHABETICAL_FORMAT
 
-RUNS = 5
-RECORDS_PER_OBJECT = 250_000
-SIZES = (1_000_000, 10_000_000)
-
-COPY = """
-import duckdb, sys
-source, target = sys.argv[1:]
-duckdb.sql(f'''
-    COPY (SELECT *, to_timestamp("start")::DATE AS date
-          FROM read_csv('{source}/**/*.log.gz', delim = ' ', header = true, nullstr = '-'))
-    TO '{target}' (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (date))''')
-"""
+OURS = "flowlake convert"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of a whole process: wall and processor seconds, peak memory of its tree in MB."""
-
-    wall: float
-    cpu: float
-    memory: float
-
-
-def section() -> str:
-    """Measure both sizes, and write the page."""
-    return "".join(map(_compared, SIZES))
-
-
-def _compared(records: int) -> str:
-    objects = max(1, records // RECORDS_PER_OBJECT)
-    with tempfile.TemporaryDirectory() as folder:
-        source = f"{folder}/raw"
-        size = 0
-        sample = sample_objects(
-            hours=-(-objects // 12),
-            every=1,
-            records_per_object=RECORDS_PER_OBJECT,
-            accounts=["123456789010"],
-            regions=["us-east-1"],
-            formats=[DEFAULT_FORMAT],
-        )
-        for key, body in islice(sample, 1, objects + 1):  # the first holds two records of 2015
-            open_storage(source).put(f"{source}/{key}", body)
-            size += len(body)
-        runs: dict[str, list[Run]] = {"flowlake convert": [], "duckdb COPY": []}
-        for number in range(RUNS + 1):
-            lake, copied = f"{folder}/lake", f"{folder}/copy"
-            flowlake = [sys.executable, "-m", "flowlake", "convert", source, "--lake", lake]
-            pair = (
-                _measure(flowlake),
-                _measure([sys.executable, "-c", COPY, source, copied]),
-            )
-            if number:  # the first pair warms the disk's cache
-                for each, run in zip(runs.values(), pair, strict=True):
-                    each.append(run)
-            written = [_size(Path(lake, "flows")), _size(Path(copied))]
-            shutil.rmtree(lake)
-            shutil.rmtree(copied)
-    return _page(objects * RECORDS_PER_OBJECT, objects, size, runs, written)
-
-
-def _measure(command: list[str]) -> Run:
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0.0
-    while True:
-        pid, code, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        peak = max(peak, _tree_memory(process.pid))
-        time.sleep(0.02)
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(code)
-    if process.returncode:
-        raise SystemExit(f"{command} failed with {process.returncode}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, max(peak, usage.ru_maxrss / 1024))
-
-
-def _tree_memory(pid: int) -> float:
-    """Resident megabytes of a process and its children."""
-    total = 0.0
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1]) / 1024
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return total + sum(_tree_memory(int(child)) for child in children)
-
-
-def _size(folder: Path) -> float:
-    return sum(file.stat().st_size for file in folder.rglob("*.parquet")) / 1e6
-
-
-def _page(
-    records: int, objects: int, size: int, runs: dict[str, list[Run]], sizes: list[float]
-) -> str:
+def section(quick: bool = False) -> str:
+    """Measure each kind of data, and write the page."""
+    runs = 1 if quick else 3
+    part = 10 if quick else 1
     lines = [
+        "## Converting, local disk",
         "",
-        f"## Converting {records:,} default-format records, {objects} objects, "
-        f"{size / 1e6:.0f} MB of gzip",
+        "Whole processes on the same objects in turn: medians (least to most); memory is the peak "
+        "of the process tree. The others write typed Parquet with zstd, told the fields and types. "
+        f"Only FlowLake keeps a ledger, finds wrong lines, sorts and writes Bloom filters. "
+        f"{runs} runs.",
         "",
-        f"Whole processes, medians of {RUNS} runs in turn (least to most); memory is the peak of "
-        "the process tree.",
-        "",
-        "| | seconds | processor seconds | records/s | memory, MB | Parquet, MB |",
-        "|---|---|---|---|---|---|",
     ]
-    for (name, each), parquet in zip(runs.items(), sizes, strict=True):
-        walls = sorted(run.wall for run in each)
-        wall = statistics.median(walls)
-        cpu = statistics.median(run.cpu for run in each)
-        memory = max(run.memory for run in each)
-        lines.append(
-            f"| {name} | {wall:.2f} ({walls[0]:.2f} to {walls[-1]:.2f}) | {cpu:.2f} "
-            f"| {records / wall:,.0f} | {memory:,.0f} | {parquet:.1f} |"
+    lines += _compared("default format, big objects", DEFAULT_FORMAT, 16, 250_000 // part, runs, 2)
+    lines += _compared("29 fields of version 5", ALPHABETICAL_FORMAT, 8, 250_000 // part, runs)
+    lines += _compared("default format, small objects", DEFAULT_FORMAT, 1_000 // part, 1_000, runs)
+    lines += _slow(quick)
+    return "\n".join(lines)
+
+
+def _compared(
+    what: str,
+    header: Sequence[str],
+    objects: int,
+    records: int,
+    runs: int,
+    better: float | None = None,
+) -> list[str]:
+    made = data.raw(tuple(header), objects, records)
+    source = f"{made}/text"
+    target, sizes = made / "target", dict[str, float]()
+    expected: tuple[int, int | None] = (objects * records, None)
+
+    def job(name: str) -> Callable[[], Run]:
+        own = flowlake("convert", source, "--lake", str(target))
+        command = own if name == OURS else peers.command(name, source, str(target), header)
+
+        def run() -> Run:
+            nonlocal expected
+            done = measure(command)
+            written = target / "flows" if name == OURS else target
+            expected = same(name, f"{written}/**/*.parquet", expected)
+            sizes[name] = data.size(written, "*.parquet")
+            shutil.rmtree(target)
+            return done
+
+        return run
+
+    jobs = {name: job(name) for name in (OURS, *peers.LOCAL)}
+    found = in_turn(runs, jobs, warm=better is not None)  # the first kind of data warms all up
+    return [
+        f"### {objects * records:,} records, {what}: {objects:,} objects, "
+        f"{data.size(Path(source)):.0f} MB of gzip",
+        *compared_table(found, objects * records, objects, sizes),
+        *goals(found, f"Converting, {what}", better),
+        "",
+    ]
+
+
+def same(
+    name: str, files: str, expected: tuple[int, int | None], remote: Mapping[str, str] | None = None
+) -> tuple[int, int]:
+    """Records and sum of bytes of what was written; the benchmarks end if they are not expected."""
+    rows = pl.scan_parquet(
+        files,
+        hive_partitioning=False,
+        extra_columns="ignore",
+        storage_options=dict(remote or {}),
+    )
+    records, size = rows.select(pl.len(), pl.col("bytes").sum()).collect().row(0)
+    if records != expected[0] or expected[1] not in (None, size):
+        raise SystemExit(f"{name} wrote {records:,} records, {size:,} bytes; expected {expected}")
+    return int(records), int(size)
+
+
+def compared_table(
+    found: Mapping[str, Sequence[Run]],
+    records: int,
+    objects: int,
+    sizes: Mapping[str, float] | None = None,
+) -> list[str]:
+    """The table of ours beside the others, and the ratios to each of them."""
+    columns = ["", "seconds", "processor seconds", "records/s", "objects/s", "memory, MB"]
+    rows = []
+    for name, runs in found.items():
+        wall = sorted(walls(runs))[len(runs) // 2]
+        row = [name, middle(walls(runs)), middle(cpus(runs)), f"{records / wall:,.0f}"]
+        row += [f"{objects / wall:,.1f}", f"{peak(runs):,.0f}"]
+        if sizes is not None:
+            row.append(f"{sizes[name]:.1f}")
+        ratio = "" if name == OURS else middle(ratios(walls(runs), walls(found[OURS])))
+        rows.append([*row, ratio])
+    sized = ["Parquet, MB"] if sizes is not None else []
+    return table([*columns, *sized, "FlowLake is … times as fast"], rows)
+
+
+def goals(found: Mapping[str, Sequence[Run]], what: str, better: float | None = None) -> list[str]:
+    """The verdict: beside the fastest of the others, pair by pair."""
+    others = {name: sum(walls(runs)) for name, runs in found.items() if name != OURS}
+    best = min(others, key=others.__getitem__)
+    each = ratios(walls(found[best]), walls(found[OURS]))
+    figure = f"{middle(each)} times {best}"
+    ratio = each[len(each) // 2]
+    return [
+        goal(f"{what}: {least} times the fastest single engine", figure, ratio >= least)
+        for least in (1.5, better)
+        if least is not None
+    ]
+
+
+def _slow(quick: bool) -> list[str]:
+    """Those that would take minutes for all of it, on a part of it; a rate each."""
+    rows = []
+    for name, objects, records in (
+        (OURS, 4, 250_000),
+        ("PySpark", 4, 250_000),
+        ("flowlogs-reader", 1, 200_000),
+    ):
+        made = data.raw(DEFAULT_FORMAT, objects, records // 10 if quick else records)
+        count = objects * (records // 10 if quick else records)
+        source, target = f"{made}/text", made / "target"
+        own = flowlake("convert", source, "--lake", str(target))
+        run = measure(
+            own if name == OURS else peers.command(name, source, str(target), DEFAULT_FORMAT)
         )
-    ours, theirs = runs.values()
-    ratios = sorted(b.wall / a.wall for a, b in zip(ours, theirs, strict=True))
-    lines += [
+        if name == "flowlogs-reader":
+            assert (target / "count").read_text() == str(count), "flowlogs-reader lost records"
+        else:
+            written = target / "flows" if name == OURS else target
+            same(name, f"{written}/**/*.parquet", (count, None))
+        shutil.rmtree(target)
+        rows.append(
+            [
+                *(name, f"{count:,}", f"{run.wall:.2f}", f"{run.cpu:.2f}"),
+                *(f"{count / run.wall:,.0f}", f"{run.memory:,.0f}"),
+            ]
+        )
+    columns = ["", "records", "seconds", "processor seconds", "records/s", "memory, MB"]
+    return [
+        "### Slower ones, on a part of the default format, one run each",
         "",
-        f"`flowlake convert` is {statistics.median(ratios):.2f} times as fast as COPY "
-        f"({ratios[0]:.2f} to {ratios[-1]:.2f}, pair by pair).",
+        "PySpark's seconds are mostly its start. flowlogs-reader makes Python objects and writes "
+        "nothing.",
+        *table(columns, rows),
     ]
-    return "\n".join(lines) + "\n"

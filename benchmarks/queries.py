@@ -1,111 +1,158 @@
-"""Every saved query on the lake, beside the same SQL on the raw text.
+"""Every saved query on the lake, beside the same SQL on the raw text and on AWS-like Parquet.
 
-`python -m benchmarks queries [RECORDS]` makes the objects (seeded, all fields of version 11),
-converts them, and asks each question, with its defaults, on the lake in SQL and in Polars, and once
-on the gzipped text through DuckDB's CSV reader, typed as the lake is. The answers must be the same.
+All fields of version 11. The text is read by DuckDB's CSV reader, typed as the lake is; the
+Parquet is as AWS delivers it: one gzip-compressed file for each object, unsorted, ``-`` for what
+is missing. The text is a part of the records, and its time is scaled up to all of them: a scan
+takes as long as there is text. The answers must agree with the lake's.
 """
 
 import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import duckdb
 import polars as pl
 
+from benchmarks import data
+from benchmarks.measuring import goal, say, table
 from flowlake.catalog import Question, questions
 from flowlake.converting import convert
-from flowlake.fields import FIELDS, LAKE_COLUMNS, SQL_TYPES
+from flowlake.fields import FIELDS, LAKE_COLUMNS, SQL_TYPES, Field
 from flowlake.lake import Lake, open_lake
+from flowlake.layout import parse_key
 from flowlake.queries import bind, equip, run
-from flowlake.samples import EVERY_FIELD_FORMAT, START, sample_objects
-from flowlake.storage import open_storage
+from flowlake.samples import EVERY_FIELD_FORMAT, START
 
-RUNS = 3
-RECORDS_PER_OBJECT = 250_000
-RECORDS = 10_000_000
+TEXT, PARQUET = 50, 1.5
+"""The goals: times as fast as on each."""
+
+SINCE = START - timedelta(hours=1)
+"""Before all records, for the questions that need a beginning."""
+
+Answer = Callable[[], pl.DataFrame]
 
 
-def section(records: int = RECORDS) -> str:
+def section(quick: bool = False) -> str:
     """Measure, and write the page."""
-    objects = max(2, records // RECORDS_PER_OBJECT)
-    with tempfile.TemporaryDirectory() as folder:
-        source = f"{folder}/raw"
-        sample = sample_objects(
-            hours=-(-objects // 12),
-            every=1,
-            records_per_object=RECORDS_PER_OBJECT,
-            accounts=["123456789010"],
-            regions=["us-east-1"],
-            formats=[EVERY_FIELD_FORMAT],
+    objects, records, part, runs = (4, 10_000, 2, 1) if quick else (30, data.RECORDS, 6, 3)
+    made = data.raw(EVERY_FIELD_FORMAT, objects, records, parquet=True)
+    place = str(data.folder() / "queries-lake")
+    convert(made / "text", lake=place)
+    lake = open_lake(place)
+    files = sorted(str(file) for file in made.glob("text/**/*.gz"))
+    flow_log = parse_key(files[0]).flow_log_id or ""
+    text = open_text(files[:part], flow_log)
+    delivered = open_parquet(f"{made}/parquet/**/*.parquet", flow_log)
+    share = objects / part
+    rows, ratios = [], list[tuple[float, float]]()
+    for asked in questions():
+        in_sql, in_polars = _lake(lake, asked)
+        of_text, of_parquet = (_raw(each, asked) for each in (text, delivered))
+        _agree(asked.name, in_sql(), of_parquet())
+        ours, theirs = _in_turn(runs, in_sql, of_parquet)
+        polars = _seconds(in_polars)
+        raw = share * _seconds(of_text)
+        ratios.append((raw / ours, theirs / ours))
+        rows.append(
+            [
+                *(asked.name, f"{ours:.3f}", f"{polars:.3f}", f"{theirs:.3f}", f"{raw:.2f}"),
+                *(f"{theirs / ours:.1f}", f"{raw / ours:.0f}"),
+            ]
         )
-        for key, body in islice(sample, 1, objects + 1):  # the first holds two records of 2015
-            open_storage(source).put(f"{source}/{key}", body)
-        convert(source, lake=f"{folder}/lake")
-        lake = open_lake(f"{folder}/lake")
-        text = open_text(source)
-        lines = [
+        say(" | ".join(rows[-1]))
+    columns = ["query", "lake, SQL", "lake, Polars", "Parquet, SQL", "text, SQL"]
+    than_text, than_parquet = (sorted(each) for each in zip(*ratios, strict=True))
+    return "\n".join(
+        [
+            f"## {objects * records:,} records of version 11, {objects} objects: every saved query",
             "",
-            f"## {objects * RECORDS_PER_OBJECT:,} records of version 11, {objects} objects: "
-            "every saved query",
+            f"Seconds with the defaults, in one process. The lake in SQL and the Parquet: medians "
+            f"of {runs} runs in turn; the lake in Polars: one run. The text: one run on {part} of "
+            f"the objects, times {share:g}. Lake {data.size(data.folder() / 'queries-lake'):.0f} "
+            f"MB, Parquet {data.size(made / 'parquet'):.0f} MB, text "
+            f"{data.size(made / 'text'):.0f} MB of gzip.",
+            *table([*columns, "times Parquet", "times text"], rows),
+            f"Least: {than_parquet[0]:.1f} times the Parquet, {than_text[0]:.0f} times the text.",
             "",
-            "Seconds with the defaults, in one process: the lake in SQL and in Polars (medians of "
-            f"{RUNS}), and the same SQL once on the gzipped text (DuckDB's CSV reader, typed as "
-            "the lake).",
+            *(
+                _goal(what, least, each)
+                for what, least, each in (
+                    ("gzipped text", TEXT, than_text),
+                    ("unsorted Parquet, a file an object", PARQUET, than_parquet),
+                )
+            ),
             "",
-            "| query | lake, SQL | lake, Polars | text, SQL | times faster |",
-            "|---|---|---|---|---|",
         ]
-        ratios = []
-        for asked in questions():
-            sql, polars, raw = _timed(asked, lake, text)
-            ratios.append(raw / sql)
-            lines.append(
-                f"| {asked.name} | {sql:.3f} | {polars:.3f} | {raw:.2f} | {raw / sql:.0f} |"
-            )
-            print(lines[-1], file=sys.stderr)
-        lines.append(
-            f"\nMedian: {statistics.median(ratios):.0f} times faster than on text; least: "
-            f"{min(ratios):.0f} times."
-        )
-    return "\n".join(lines) + "\n"
+    )
 
 
-def open_text(source: str) -> duckdb.DuckDBPyConnection:
-    """A connection whose ``flows`` is the text itself, with the lake's columns and types."""
+def _goal(what: str, least: float, ratios: Sequence[float]) -> str:
+    ratio = statistics.median(ratios)
+    return goal(
+        f"Saved queries on the lake, {least:g} times as fast as on {what}, median of {len(ratios)}",
+        f"{ratio:.1f} times ({ratios[0]:.1f} to {ratios[-1]:.1f})",
+        ratio >= least,
+    )
+
+
+def open_text(files: Sequence[str], flow_log: str) -> duckdb.DuckDBPyConnection:
+    """A connection whose ``flows`` is the text itself, with the lake's columns and types.
+
+    What only an object's name says, the flow log's id, is told: there is one.
+    """
+    kinds = ", ".join(
+        f"'{field.name}': '{'BIGINT' if field.type == 'time' else SQL_TYPES[field.type]}'"
+        for field in _fields()
+    )
+    return _open(
+        f"read_csv({list(files)}, delim = ' ', header = true, nullstr = '-', "
+        f"columns = {{{kinds}}})",
+        flow_log,
+        lambda field: f'"{field.name}"',
+    )
+
+
+def open_parquet(files: str, flow_log: str) -> duckdb.DuckDBPyConnection:
+    """The same of Parquet as AWS delivers it."""
+
+    def shown(field: Field) -> str:
+        name = '"' + field.name.replace("-", "_") + '"'
+        return f"nullif({name}, '-')" if field.type == "text" else name
+
+    return _open(f"read_parquet('{files}')", flow_log, shown)
+
+
+def _fields() -> list[Field]:
+    return [field for field in FIELDS if field.name in EVERY_FIELD_FORMAT]
+
+
+def _open(source: str, flow_log: str, shown: Callable[[Field], str]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     equip(connection)
-    columns = {
-        field.name: "BIGINT" if field.type == "time" else SQL_TYPES[field.type]
-        for name in EVERY_FIELD_FORMAT
-        for field in FIELDS
-        if field.name == name
-    }
-    typed = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
-    shown = [
-        f'to_timestamp("{field.name}") AS {field.column}'
+    there = {field.name for field in _fields()}
+    known = {"flow_log_id": f"'{flow_log}'"}
+    columns = [
+        f"CAST(NULL AS {SQL_TYPES[field.type]}) AS {field.column}"
+        if field.name not in there
+        else f"to_timestamp({shown(field)}) AS {field.column}"
         if field.type == "time"
-        else f'"{field.name}" AS {field.column}'
-        if field.name in columns
-        else f"CAST(NULL AS {SQL_TYPES[field.type]}) AS {field.column}"
+        else f"{shown(field)} AS {field.column}"
         for field in FIELDS
     ]
-    shown += [f"CAST(NULL AS {SQL_TYPES[each.type]}) AS {each.column}" for each in LAKE_COLUMNS]
-    connection.execute(
-        f"CREATE VIEW flows AS SELECT {', '.join(shown)} FROM read_csv('{source}/**/*.log.gz', "
-        f"delim = ' ', header = true, nullstr = '-', columns = {{{typed}}})"
-    )
+    columns += [
+        f"CAST({known.get(each.column, 'NULL')} AS {SQL_TYPES[each.type]}) AS {each.column}"
+        for each in LAKE_COLUMNS
+    ]
+    connection.execute(f"CREATE VIEW flows AS SELECT {', '.join(columns)} FROM {source}")
     connection.execute("CREATE VIEW history AS FROM flows LIMIT 0")
     return connection
 
 
-def _timed(
-    asked: Question, lake: Lake, text: duckdb.DuckDBPyConnection
-) -> tuple[float, float, float]:
-    since = START if asked.query.history else None
+def _lake(lake: Lake, asked: Question) -> tuple[Answer, Answer]:
+    """A question's answer in SQL and in Polars."""
+    since = SINCE if asked.query.history else None
     values = bind(asked.query, {})
 
     def in_polars() -> pl.DataFrame:
@@ -114,16 +161,24 @@ def _timed(
             frames.append(lake.history(since, values[asked.query.history]))
         return asked.twin(*frames, **values).collect()
 
-    sql = [_seconds(lambda: lake.query(asked.name, since=since).pl()) for _ in range(RUNS)]
-    polars = [_seconds(in_polars) for _ in range(RUNS)]
-    return (
-        statistics.median(sql),
-        statistics.median(polars),
-        _seconds(lambda: run(text, asked.query).pl()),
-    )
+    return lambda: lake.query(asked.name, since=since).pl(), in_polars
 
 
-def _seconds(ask: Callable[[], pl.DataFrame]) -> float:
+def _raw(connection: duckdb.DuckDBPyConnection, asked: Question) -> Answer:
+    return lambda: run(connection, asked.query).pl()
+
+
+def _agree(name: str, ours: pl.DataFrame, theirs: pl.DataFrame) -> None:
+    if not ours.equals(theirs):
+        raise SystemExit(f"{name} differs: the lake says\n{ours}\nthe Parquet\n{theirs}")
+
+
+def _in_turn(runs: int, ours: Answer, theirs: Answer) -> tuple[float, float]:
+    times = [(_seconds(ours), _seconds(theirs)) for _ in range(runs)]
+    return statistics.median(t for t, _ in times), statistics.median(t for _, t in times)
+
+
+def _seconds(ask: Answer) -> float:
     started = time.perf_counter()
     ask()
     return time.perf_counter() - started

@@ -36,7 +36,13 @@ _SERVERS = ("master", "volume", "filer", "s3", "admin")
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of a SeaweedFS with a bucket ``lake`` and three identities."""
-    folder = tmp_path_factory.mktemp("weed")
+    with running_s3(tmp_path_factory.mktemp("weed")) as endpoint:
+        yield endpoint
+
+
+@contextlib.contextmanager
+def running_s3(folder: Path) -> Iterator[str]:
+    """Such a server for as long as the context lasts, with its data in the folder."""
     config = folder / "s3.json"
     identities = [
         (KEY, SECRET, ["Admin", "Read", "Write", "List", "Tagging"]),
