@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ObjectUnreadable,
         StorageError,
         UsageError,
+        WorkersLost,
     )
     from flowlake.hunting import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
@@ -44,6 +45,7 @@ __all__ = [
     "StorageError",
     "UsageError",
     "Verification",
+    "WorkersLost",
     "analyses",
     "convert",
     "inspect",
@@ -68,6 +70,7 @@ _HOMES = {
         "ObjectUnreadable",
         "StorageError",
         "UsageError",
+        "WorkersLost",
     ),
     "flowlake.hunting": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),

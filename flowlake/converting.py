@@ -19,6 +19,7 @@ from datetime import datetime
 import polars as pl
 
 from flowlake.committing import Change, Head, Tables
+from flowlake.dask import DaskExecutor
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.planning import list_objects, new_objects, raw_objects
@@ -55,6 +56,8 @@ class Progress:
     rows: int = 0
     rejected: int = 0
     committed: int = 0
+    workers: str = ""
+    """Who converts now: ``2 processes``, ``3 Dask workers``; empty where nobody says."""
 
 
 @dataclass(slots=True)
@@ -131,7 +134,8 @@ def convert(
             ``__name__``.
         partition_by: partition columns for a new lake: ``PARTITIONS`` or its first ones. By
             default all of them, or ``date`` alone for more than ``FEW_PLACES`` places.
-        executor: runs the tasks instead; anything with ``concurrent.futures``' interface.
+        executor: runs the tasks instead: a ``flowlake.dask.DaskExecutor``, or anything with
+            ``concurrent.futures``' interface, which is given tasks for so many ``workers``.
         access: AWS profile and requester-pays.
         progress: called in this process after each task and each commit.
         commit_seconds: a batch is committed when this much time has passed, and at the end.
@@ -144,6 +148,7 @@ def convert(
         UsageError: for arguments that make no sense together.
         StorageError: when a source cannot be listed or the lake cannot be written.
         LakeError: when the lake contradicts itself.
+        WorkersLost: when workers keep dying or cannot be reached.
     """
     started = time.monotonic()
     given = (fields,) if isinstance(fields, str) else fields or ()
@@ -268,7 +273,7 @@ class _Run:
     def _convert(
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
     ) -> None:
-        count = workers or _cores()
+        count = workers or _threads(executor) or cores()
         little = len(new) < PROCESS_OBJECTS and sum(raw.size for raw in new) < PROCESS_BYTES
         processes = workers is not None or not little
         schema = head.flows.schema()
@@ -282,7 +287,7 @@ class _Run:
         )
         committed_at = time.monotonic()
         tasks = [template.of(objects) for objects in _tasks(new, count)]
-        with Runner(count, executor, processes=processes) as runner:
+        with Runner(count, executor, processes=processes, tell=self._staff) as runner:
             try:
                 for result in runner.run(tasks):
                     self._take(result)
@@ -293,6 +298,10 @@ class _Run:
                         committed_at = time.monotonic()
             finally:
                 self._commit()
+
+    def _staff(self, workers: str) -> None:
+        self._progress.workers = workers
+        self._tell(self._progress)
 
     def _take(self, result: TaskResult) -> None:
         if result.objects:
@@ -384,7 +393,12 @@ def _parted(
     return parted
 
 
-def _cores() -> int:
+def _threads(executor: Executor | None) -> int:
+    return executor.crew().threads if isinstance(executor, DaskExecutor) else 0
+
+
+def cores() -> int:
+    """The cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

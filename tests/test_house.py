@@ -20,7 +20,7 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "reference"),
+    ("aws", "addresses", "reference", "dask"),
     ("storage.places",),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
@@ -62,7 +62,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 LINES = 450
-ENGINES = ("polars", "duckdb", "pyarrow", "deltalake", "numpy", "botocore", "obstore", "s3fs")
+ENGINES = (
+    "polars",
+    "duckdb",
+    "pyarrow",
+    "deltalake",
+    "numpy",
+    "botocore",
+    "obstore",
+    "s3fs",
+    "distributed",
+)
 
 
 def imports_of(source: str) -> set[str]:

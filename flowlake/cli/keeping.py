@@ -1,5 +1,6 @@
 """Commands that keep a lake: convert, status, verify, and a sample to try them on."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,6 +61,14 @@ def convert(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes [default: one a core].")
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Convert on the workers of a Dask scheduler, such as tcp://HOST:8786; they must "
+            "reach sources and lake as this machine does.",
+        ),
+    ] = None,
     partition_by: Annotated[
         str | None,
         typer.Option(
@@ -85,9 +94,14 @@ def convert(
     time: only new and changed objects are read.
     """
     from flowlake import converting, planning
+    from flowlake.dask import dask_executor
     from flowlake.progress import ProgressBar
 
     chosen = chosen_format(style)
+    if dask is not None and workers is not None:
+        raise UsageError("--workers counts processes of this machine: leave it out with --dask.")
+    if dask is not None and "-" in (sources or []):
+        raise UsageError("Standard input is converted on this machine: leave out --dask.")
     given: dict[str, Any] = {
         "lake": lake,
         "since": since,
@@ -102,11 +116,12 @@ def convert(
         listing, new = planning.plan(*(sources or []), **given)
         _show_plan(listing, new, chosen)
         return
-    with ProgressBar() as tell:
+    with dask_executor(dask) if dask else nullcontext() as executor, ProgressBar() as tell:
         report = converting.convert(
             *(sources or []),
             fields=fields,
             workers=workers,
+            executor=executor,
             partition_by=None if partition_by is None else partition_by.split(","),
             progress=tell,
             **given,
@@ -230,8 +245,6 @@ def verify(
 
     Raw objects that have expired from the bucket are reported and are no gap.
     """
-    from contextlib import nullcontext
-
     from flowlake import verifying
     from flowlake.progress import ProgressBar
     from flowlake.window import parse_age
