@@ -21,6 +21,7 @@ from flowlake.fields import COLUMNS
 
 if TYPE_CHECKING:
     from flowlake.converting import Report
+    from flowlake.estimating import Estimate
 
 TABLE_ROWS = 500
 """Rows a table shows: nobody reads more, and the other formats have them all."""
@@ -262,6 +263,19 @@ def kinds(skipped: Sequence[tuple[str, str]]) -> str:
         skipped: each object's URL, and what it is.
     """
     return ", ".join(f"{n:,} {kind}" for kind, n in Counter(k for _, k in skipped).most_common())
+
+
+def estimate_text(found: "Estimate") -> str:
+    """What a conversion will take, in sentences."""
+    requests = found.list_requests + found.get_requests + found.put_requests
+    paid = f", ${found.dollars:,.4f} for {some(requests, 'request')} of S3" if requests else ""
+    lines = [
+        f"Estimate: {found.minutes:,.2f} minutes on {some(found.cores, 'core')}{paid}; "
+        f"{some(found.rows, 'row')} in {some(found.files, 'file')} ({size(found.parquet_bytes)}).",
+        f"Partitioned by {','.join(found.partition_by)}. Files a day are reckoned from the busiest "
+        "hour and the busiest day listed.",
+    ]
+    return "\n".join([*lines, *([found.advice] if found.advice else [])])
 
 
 def report_text(report: "Report", lake: str) -> str:

@@ -1,5 +1,6 @@
 """Converting on a Dask cluster: a real scheduler, and workers that share no folder."""
 
+import json
 import os
 import re
 import signal
@@ -214,6 +215,8 @@ def test_the_command(tmp_path: Path, cluster: Cluster, command: Command) -> None
     put(str(tmp_path), *raw_object(0))
     cluster.two_workers()
     words = (tmp_path / "raw", "--lake", tmp_path / "lake", "--dask", cluster.address)
+    _, out, _ = command(*words, "--dry-run", "--format", "json")
+    assert json.loads(out)[0]["cores"] == 2
     code, out, _ = command(*words)
     assert (code, out.startswith("Converted 1 of 1 listed object")) == (0, True)
     assert command(*words)[1].startswith("Nothing new")

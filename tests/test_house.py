@@ -50,7 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *(f"analyses.{room}" for room in ROOMS),
     ),
     ("analyses",),
-    ("hunting", "catalog", "rereading", "accounting"),
+    ("hunting", "catalog", "rereading", "accounting", "estimating"),
     ("lake",),
     ("verifying", "rendering", "connecting"),
     ("progress",),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from flowlake.converting import Report
+    from flowlake.estimating import Estimate
     from flowlake.rendering import Format
     from flowlake.verifying import Verification
 
@@ -93,7 +94,7 @@ def convert(
     a name (last modified, if the name has none), the account and the region. Run it again at any
     time: only new and changed objects are read.
     """
-    from flowlake import converting, planning
+    from flowlake import converting, estimating, planning
     from flowlake.dask import dask_executor
     from flowlake.progress import ProgressBar
 
@@ -112,20 +113,26 @@ def convert(
         "objects_from": objects_from,
         "access": access(profile, request_payer),
     }
-    if dry_run:
-        listing, new = planning.plan(*(sources or []), **given)
-        _show_plan(listing, new, chosen)
-        return
-    with dask_executor(dask) if dask else nullcontext() as executor, ProgressBar() as tell:
-        report = converting.convert(
-            *(sources or []),
-            fields=fields,
-            workers=workers,
-            executor=executor,
-            partition_by=None if partition_by is None else partition_by.split(","),
-            progress=tell,
-            **given,
-        )
+    by = None if partition_by is None else partition_by.split(",")
+    with dask_executor(dask) if dask else nullcontext() as executor:
+        if dry_run:
+            listing, new = planning.plan(*(sources or []), **given)
+            cores = workers or converting.threads(executor) or converting.cores()
+            found = estimating.estimate(
+                listing, new, lake=lake, cores=cores, partition_by=by, access=given["access"]
+            )
+            _show_plan(new, found, chosen)
+            return
+        with ProgressBar() as tell:
+            report = converting.convert(
+                *(sources or []),
+                fields=fields,
+                workers=workers,
+                executor=executor,
+                partition_by=by,
+                progress=tell,
+                **given,
+            )
     _show_report(report, lake, chosen)
     failed = report.failures or report.unreadables or (strict and report.rejected)
     raise typer.Exit(1 if failed else 0)
@@ -342,22 +349,32 @@ def _without_zeros(days: "pl.DataFrame") -> "pl.DataFrame":
     return days.select(c for c in days if c.name in kept or (c != 0).any())
 
 
-def _show_plan(listing: "pl.DataFrame", new: "pl.DataFrame", style: "Format") -> None:
+def _show_plan(new: "pl.DataFrame", found: "Estimate", style: "Format") -> None:
     import polars as pl
 
-    from flowlake.rendering import size, some
+    from flowlake.planning import DAY
+    from flowlake.rendering import estimate_text, size, some
 
-    stamp = pl.coalesce("slot", "last_modified").dt.date()
     days = (
-        new.group_by(date=stamp, account_id="account_id", region="region")
+        new.group_by(DAY, "account_id", "region")
         .agg(objects=pl.len(), bytes=pl.col("size").sum(), changed=pl.col("replaces").count())
         .sort("date", "account_id", "region", nulls_last=True)
     )
-    write(days, style)
+    if style in ("table", "csv"):
+        write(days, style)
+    else:
+        facts = {name: getattr(found, name) for name in found.__slots__}
+        facts["partition_by"] = ",".join(found.partition_by)
+        frames = {"layouts": found.layouts.to_dicts(), "days": days.to_dicts()}
+        write(pl.DataFrame([{**facts, **frames}]), style)
     note(
-        f"{some(listing.height, 'object')} ({size(int(listing['size'].sum()))}) listed, "
-        f"{new.height:,} ({size(int(new['size'].sum()))}) to convert."
+        f"{some(found.listed, 'object')} ({size(found.listed_bytes)}) listed, "
+        f"{found.objects:,} ({size(found.bytes)}) to convert."
     )
+    if style == "table" and found.listed:
+        say("")
+        write(found.layouts, style)
+        note(estimate_text(found))
 
 
 def _show_report(report: "Report", lake: str, style: "Format") -> None:
