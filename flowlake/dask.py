@@ -4,6 +4,7 @@ Dask repeats what a dead worker was doing on another one, so a death costs time 
 the dead worker wrote is in no commit.
 """
 
+import asyncio
 import contextlib
 import platform
 import time
@@ -115,15 +116,26 @@ def dask_executor(address: str) -> Iterator[DaskExecutor]:
     except ImportError as error:
         raise UsageError("Dask is not installed here: pip install 'flowlake[dask]'.") from error
     try:
+        asyncio.run(asyncio.wait_for(_shake_hands(address), CONNECT_SECONDS))
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except ValueError as error:
         raise UsageError(
             f"{address!r} is no address of a Dask scheduler: give it as tcp://HOST:8786."
         ) from error
-    except (OSError, TypeError) as error:  # a server of another kind answers nonsense
+    except OSError as error:
         raise WorkersLost(
             f"No Dask scheduler answers at {address}: check the address, the network, and that "
             "`dask scheduler` runs there."
         ) from error
     with client:
         yield DaskExecutor(client)
+
+
+async def _shake_hands(address: str) -> None:
+    """Meet what is there first: a client would wait for ever for a server of another kind."""
+    from distributed import Security
+    from distributed.comm.core import connect
+
+    security = Security().get_connection_args("client")
+    comm = await connect(address, timeout=CONNECT_SECONDS, **security)
+    await comm.close()

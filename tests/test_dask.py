@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -226,11 +227,12 @@ def test_the_command(tmp_path: Path, cluster: Cluster, command: Command) -> None
     ("words", "code", "says"),
     [
         (("--dask", "nonsense://x"), 2, "'nonsense://x' is no address of a Dask scheduler"),
+        (("--dask", ""), 2, "'' is no address of a Dask scheduler"),
         (("--dask", "tcp://127.0.0.1:1"), 1, "No Dask scheduler answers at tcp://127.0.0.1:1"),
         (("--dask", "tcp://127.0.0.1:1", "--workers", "2"), 2, "leave it out with --dask"),
         (("--dask", "tcp://127.0.0.1:1", "-"), 2, "leave out --dask"),
     ],
-    ids=["no address", "nobody there", "--workers", "standard input"],
+    ids=["no address", "empty", "nobody there", "--workers", "standard input"],
 )
 def test_what_cannot_be(
     tmp_path: Path, command: Command, words: tuple[str, ...], code: int, says: str
@@ -238,6 +240,14 @@ def test_what_cannot_be(
     put(str(tmp_path), *raw_object(0))
     found, _, err = command(tmp_path / "raw", "--lake", tmp_path / "lake", *words)
     assert (found, says in err) == (code, True), err
+
+
+def test_a_server_that_is_no_scheduler(tmp_path: Path, command: Command) -> None:
+    put(str(tmp_path), *raw_object(0))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        code, _, err = command(tmp_path / "raw", "--lake", tmp_path / "lake", "--dask", address)
+    assert (code, f"No Dask scheduler answers at {address}" in err) == (1, True), err
 
 
 def test_without_dask(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

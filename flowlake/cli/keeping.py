@@ -114,7 +114,7 @@ def convert(
         "access": access(profile, request_payer),
     }
     by = None if partition_by is None else partition_by.split(",")
-    with dask_executor(dask) if dask else nullcontext() as executor:
+    with nullcontext() if dask is None else dask_executor(dask) as executor:
         if dry_run:
             listing, new = planning.plan(*(sources or []), **given)
             cores = workers or converting.threads(executor) or converting.cores()
