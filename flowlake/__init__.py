@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ObjectUnreadable,
         StorageError,
         UsageError,
+        WorkersLost,
     )
     from flowlake.hunting import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
@@ -47,6 +48,7 @@ __all__ = [
     "StorageError",
     "UsageError",
     "Verification",
+    "WorkersLost",
     "analyses",
     "compact",
     "convert",
@@ -74,6 +76,7 @@ _HOMES = {
         "ObjectUnreadable",
         "StorageError",
         "UsageError",
+        "WorkersLost",
     ),
     "flowlake.hunting": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),

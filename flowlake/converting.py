@@ -19,10 +19,11 @@ from datetime import datetime
 import polars as pl
 
 from flowlake.committing import Change, Head, Tables
+from flowlake.dask import DaskExecutor
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.executing import Runner
 from flowlake.memory import MOST, memory_of, shared_out
-from flowlake.planning import list_objects, named, new_objects, raw_objects
+from flowlake.planning import CLOCK_HOUR, list_objects, named, new_objects, raw_objects
 from flowlake.reading import Format, RawObject, parse_format
 from flowlake.storage import STDIN, Access, canonical, formats_of, is_log_group
 from flowlake.tasks import Task, TaskResult
@@ -31,9 +32,11 @@ from flowlake.window import window
 PARTITIONS = ("date", "region", "account_id")
 """The columns a lake may be partitioned by, in the order of its folders."""
 
-FEW_PLACES = 100
-"""Pairs of account and region up to which a new lake gets a folder for each: at hourly runs they
-make 2,400 files a day. Past that it is partitioned by date alone, and sorted by the rest."""
+HOURLY = 24
+FILES_A_DAY = 2_400
+"""Files a day that a new lake's folders may make at hourly runs. Each run adds a file to each
+folder it finds something for, so up to 100 pairs of account and region get a folder each. Past that
+the lake is partitioned by date alone, and its files are sorted by the rest."""
 
 TASK_BYTES = 32 << 20
 TASK_OBJECTS = 2_000
@@ -56,6 +59,8 @@ class Progress:
     rows: int = 0
     rejected: int = 0
     committed: int = 0
+    workers: str = ""
+    """Who converts now: ``2 processes``, ``3 Dask workers``; empty where nobody says."""
 
 
 @dataclass(slots=True)
@@ -134,8 +139,9 @@ def convert(
         memory: bytes, or a size such as ``2GB``, that the processes stay below together: half of
             the machine's by default. Where it is little, there are fewer workers.
         partition_by: partition columns for a new lake: ``PARTITIONS`` or its first ones. By
-            default all of them, or ``date`` alone for more than ``FEW_PLACES`` places.
-        executor: runs the tasks instead; anything with ``concurrent.futures``' interface.
+            default all of them, or ``date`` alone where that would make more than ``FILES_A_DAY``.
+        executor: runs the tasks instead: a ``flowlake.dask.DaskExecutor``, or anything with
+            ``concurrent.futures``' interface, which is given tasks for so many ``workers``.
         access: AWS profile and requester-pays.
         progress: called in this process after each task and each commit.
         commit_seconds: a batch is committed when this much time has passed, and at the end.
@@ -148,6 +154,7 @@ def convert(
         UsageError: for arguments that make no sense together.
         StorageError: when a source cannot be listed or the lake cannot be written.
         LakeError: when the lake contradicts itself.
+        WorkersLost: when workers keep dying or cannot be reached.
     """
     started = time.monotonic()
     given = (fields,) if isinstance(fields, str) else fields or ()
@@ -163,12 +170,11 @@ def convert(
     )
     if (listing["source"] == STDIN).any():
         workers, executor = 1, None  # nobody else has its bytes
+    chosen = partitions(tables, listing, partition_by)
     if not tables.exist():
         if listing.is_empty():
             return Report(seconds=time.monotonic() - started)
-        tables.create(_partitions(partition_by) if partition_by else _fitting(named(listing)))
-    elif partition_by is not None:
-        _same_partitions(tables, partition_by)
+        tables.create(chosen)
     run = _Run(tables, listing, progress, commit_seconds, formats, most, retry=retry)
     run.to_the_end(workers, executor)
     run.report.seconds = time.monotonic() - started
@@ -178,7 +184,7 @@ def convert(
 def _tasks(new: Sequence[RawObject], workers: int) -> list[list[RawObject]]:
     """Cut the work, in order, into tasks that keep every worker busy and memory small."""
     total = sum(raw.size for raw in new)
-    most = min(TASK_BYTES, max(1 << 20, total // (workers * 4)))
+    most = task_bytes(total, workers)
     tasks: list[list[RawObject]] = []
     size = 0
     for raw in new:
@@ -190,9 +196,36 @@ def _tasks(new: Sequence[RawObject], workers: int) -> list[list[RawObject]]:
     return tasks
 
 
+def task_bytes(total: int, workers: int) -> int:
+    """How many stored bytes a task is given, of so many in all."""
+    return min(TASK_BYTES, max(1 << 20, total // (workers * 4)))
+
+
+def partitions(
+    tables: Tables, listing: pl.DataFrame, given: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The partition columns that the lake has; or, if there is none, that one made now would have.
+
+    Raises:
+        UsageError: when those given cannot be, or are not the lake's.
+    """
+    wanted = None if given is None else _partitions(given)
+    if not tables.exist():
+        return wanted or _fitting(named(listing))
+    has = tuple(tables.table("flows").metadata().partition_columns)
+    if wanted not in (None, has):
+        raise UsageError(
+            f"The lake at {tables.url} is partitioned by {', '.join(has)}: that is chosen once, "
+            "when a lake is made."
+        )
+    return has
+
+
 def _fitting(listing: pl.DataFrame) -> tuple[str, ...]:
-    places = listing.select("account_id", "region").n_unique()
-    return PARTITIONS if places <= FEW_PLACES else PARTITIONS[:1]
+    """All columns, unless some hour has objects of too many accounts and regions."""
+    hours = listing.group_by(CLOCK_HOUR).agg(places=pl.struct("account_id", "region").n_unique())
+    many = hours.filter(pl.col("places") * HOURLY > FILES_A_DAY)
+    return PARTITIONS if many.is_empty() else PARTITIONS[:1]
 
 
 def _partitions(given: Sequence[str]) -> tuple[str, ...]:
@@ -203,15 +236,6 @@ def _partitions(given: Sequence[str]) -> tuple[str, ...]:
             f"not by {', '.join(chosen)}."
         )
     return chosen
-
-
-def _same_partitions(tables: Tables, given: Sequence[str]) -> None:
-    has = tuple(tables.table("flows").metadata().partition_columns)
-    if has != _partitions(given):
-        raise UsageError(
-            f"The lake at {tables.url} is partitioned by {', '.join(has)}: that is chosen once, "
-            "when a lake is made."
-        )
 
 
 class _Run:
@@ -276,7 +300,7 @@ class _Run:
     def _convert(
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
     ) -> None:
-        count = workers or _cores()
+        count = workers or threads(executor) or cores()
         little = len(new) < PROCESS_OBJECTS and sum(raw.size for raw in new) < PROCESS_BYTES
         processes = workers is not None or not little
         each = MOST
@@ -294,7 +318,7 @@ class _Run:
         )
         committed_at = time.monotonic()
         tasks = [template.of(objects) for objects in _tasks(new, count)]
-        with Runner(count, executor, processes=processes) as runner:
+        with Runner(count, executor, processes=processes, tell=self._staff) as runner:
             try:
                 for result in runner.run(tasks):
                     self._take(result)
@@ -305,6 +329,10 @@ class _Run:
                         committed_at = time.monotonic()
             finally:
                 self._commit()
+
+    def _staff(self, workers: str) -> None:
+        self._progress.workers = workers
+        self._tell(self._progress)
 
     def _take(self, result: TaskResult) -> None:
         if result.objects:
@@ -396,7 +424,13 @@ def _parted(
     return parted
 
 
-def _cores() -> int:
+def threads(executor: Executor | None) -> int:
+    """The threads of a Dask cluster's workers; 0 for what does not say."""
+    return executor.crew().threads if isinstance(executor, DaskExecutor) else 0
+
+
+def cores() -> int:
+    """The cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

@@ -8,6 +8,7 @@
     │   └── NothingThere    a place that was to be listed is not there
     ├── ObjectUnreadable    one raw object is not a readable flow log             exit 1
     │   └── NotAFlowLog     it is something else altogether
+    ├── WorkersLost         a conversion's workers died, or cannot be reached     exit 1
     └── LakeError           no lake there, or a lake that contradicts itself      exit 1
         └── CommitConflict  another process committed to the lake first
 
@@ -44,6 +45,10 @@ class ObjectUnreadable(FlowLakeError):
 
 class NotAFlowLog(ObjectUnreadable):
     """A raw object is something else: the message is what it is, such as ``CloudTrail log``."""
+
+
+class WorkersLost(FlowLakeError):
+    """The workers of a conversion died or cannot be reached; what was committed stays."""
 
 
 class LakeError(FlowLakeError):

@@ -5,9 +5,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -16,9 +18,12 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
+from pathlib import Path
 from types import TracebackType
 
-from flowlake.errors import LakeError
+from flowlake.dask import DaskExecutor
+from flowlake.errors import WorkersLost
+from flowlake.storage import is_remote
 from flowlake.tasks import Task, TaskResult, convert_task
 
 IN_FLIGHT = 2
@@ -27,14 +32,31 @@ IN_FLIGHT = 2
 DEATHS = 3
 """Times the pool is built again before a run is given up."""
 
+LOOK_SECONDS = 1.0
+"""How often a Dask scheduler is asked for its workers."""
+
 
 class Runner:
-    """Runs tasks in a pool of processes or threads, on a given executor, or one by one."""
+    """Runs tasks in a pool of processes or threads, on a given executor, or one by one.
 
-    def __init__(self, workers: int, executor: Executor | None, *, processes: bool) -> None:
+    ``tell`` is told who works, at the start and whenever that changes: ``2 processes``,
+    ``3 Dask workers``.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        executor: Executor | None,
+        *,
+        processes: bool,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._workers = workers
         self._given = executor
         self._processes = processes
+        self._tell = tell
+        self._told = ""
+        self._looked = 0.0
         self._pool: Executor | None = None
         self._deaths = 0
 
@@ -54,19 +76,24 @@ class Runner:
         """Yield results as tasks finish. A worker's death repeats the tasks it took along.
 
         Raises:
-            LakeError: when worker processes keep dying.
+            WorkersLost: when worker processes keep dying, or a Dask cluster is gone; at the end,
+                when some task killed every Dask worker that ran it.
         """
         if self._given is None and self._workers == 1:
+            self._say("1 process")
             yield from map(convert_task, tasks)
             return
         waiting = list(reversed(tasks))
         running: dict[Future[TaskResult], tuple[Task, Executor]] = {}
+        deadly: list[Task] = []
+        dask = self._given if isinstance(self._given, DaskExecutor) else None
         try:
             while waiting or running:
+                self._look(dask)
                 while waiting and len(running) < IN_FLIGHT * self._workers:
                     future, executor = self._submit(waiting[-1])
                     running[future] = (waiting.pop(), executor)
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, LOOK_SECONDS if dask else None, FIRST_COMPLETED)
                 for future in done:
                     task, executor = running.pop(future)
                     try:
@@ -74,11 +101,42 @@ class Runner:
                     except BrokenProcessPool:
                         waiting.append(task)
                         self._bury(executor)
+                    except CancelledError as error:
+                        raise dask.gone() if dask else error from error
+                    except Exception as error:
+                        if not dask or not isinstance(error, dask.killed):
+                            raise
+                        deadly.append(task)
                     else:
+                        if self._given is not None:
+                            _must_be_here(task, result)
                         yield result
         finally:
             for future in running:
                 future.cancel()
+        if deadly:
+            urls = [raw.url for task in deadly for raw in task.objects]
+            raise WorkersLost(
+                f"Every Dask worker died that was given some of {len(urls):,} objects, perhaps "
+                "for want of memory; the others are converted. Run again, with more memory for "
+                f"each worker. The first is {urls[0]}"
+            )
+
+    def _look(self, dask: DaskExecutor | None) -> None:
+        """See who works, and hand out as many tasks as they can do."""
+        if dask is None:
+            if self._given is None:
+                self._say(f"{self._workers} {'processes' if self._processes else 'threads'}")
+        elif (now := time.monotonic()) - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            crew = dask.crew()
+            self._workers = max(1, crew.threads)
+            self._say(f"{crew.workers:,} Dask worker{'' if crew.workers == 1 else 's'}")
+
+    def _say(self, workers: str) -> None:
+        if workers != self._told:
+            self._told = workers
+            self._tell(workers)
 
     def _submit(self, task: Task) -> tuple[Future[TaskResult], Executor]:
         own = self._given is None and self._processes
@@ -106,17 +164,30 @@ class Runner:
     def _bury(self, executor: Executor) -> None:
         """Let go of a broken pool, once, however many of its futures tell of it."""
         if executor is self._given:
-            raise LakeError("The executor lost its worker processes: run again.")
+            raise WorkersLost("The executor lost its worker processes: run again.")
         if executor is not self._pool:
             return
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = None
         self._deaths += 1
         if self._deaths > DEATHS:
-            raise LakeError(
+            raise WorkersLost(
                 "Worker processes keep dying, perhaps for want of memory: run again with fewer "
                 "--workers. In a script, guard the main code with `if __name__ == '__main__':`."
             )
+
+
+def _must_be_here(task: Task, result: TaskResult) -> None:
+    """Whether what another machine wrote into a folder can be seen in this one's."""
+    if is_remote(task.lake):
+        return
+    for table, files in (("flows", result.flows), ("rejects", result.rejects)):
+        for file in files:
+            if not (place := Path(task.lake, table, file.path)).is_file():
+                raise WorkersLost(
+                    f"A worker wrote {place} on a disk of its own: let all of them share the "
+                    "lake's folder, or choose a lake in S3."
+                )
 
 
 @contextlib.contextmanager

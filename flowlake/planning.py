@@ -27,6 +27,12 @@ from flowlake.storage import (
 )
 from flowlake.window import Window, window
 
+STAMP = pl.coalesce("slot", "last_modified")
+"""The time of a listed object (UTC): the time stamp in its name, else its last change."""
+
+DAY = STAMP.dt.date().alias("date")
+CLOCK_HOUR = STAMP.dt.truncate("1h").alias("hour")
+
 _OF_A_LOG_GROUP = pl.col("url").str.starts_with(CLOUDWATCH)
 
 
@@ -113,12 +119,11 @@ def list_objects(
 
 
 def _inside(listing: pl.DataFrame, wanted: Window) -> pl.DataFrame:
-    stamp = pl.coalesce("slot", "last_modified")
     conditions = []
     if wanted.since is not None:
-        conditions.append(stamp >= _since(wanted.since))
+        conditions.append(_since(wanted.since) <= STAMP)
     if wanted.until is not None:
-        conditions.append(stamp < wanted.until)
+        conditions.append(wanted.until > STAMP)
     if wanted.accounts:
         conditions.append(pl.col("account_id").is_in(wanted.accounts))
     if wanted.regions:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Objects, rows and bytes as they go, on standard error; nothing where that is no terminal."""
+    """Objects, rows, workers and bytes, on standard error; nothing where that is no terminal."""
 
     def __init__(self, noun: str = "objects") -> None:
         self._noun = noun
@@ -41,10 +41,17 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    @property
+    def description(self) -> str:
+        """What stands beside the bar."""
+        return self._bar.tasks[self._task].description
+
     def _tell(self, done: "converting.Progress") -> None:
+        who = f", {done.workers}" if done.workers else ""
         self._bar.update(
             self._task,
-            description=f"{done.objects_done:,}/{done.objects:,} {self._noun}, {done.rows:,} rows",
+            description=f"{done.objects_done:,}/{done.objects:,} {self._noun}, "
+            f"{done.rows:,} rows{who}",
             completed=done.bytes_done,
             total=done.bytes,
         )

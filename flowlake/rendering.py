@@ -22,6 +22,7 @@ from flowlake.fields import COLUMNS
 if TYPE_CHECKING:
     from flowlake.compacting import Compaction
     from flowlake.converting import Report
+    from flowlake.estimating import Estimate
 
 TABLE_ROWS = 500
 """Rows a table shows: nobody reads more, and the other formats have them all."""
@@ -279,6 +280,19 @@ def compaction_text(done: "Compaction", lake: str) -> str:
     if done.overtaken:
         lines.append(f"{some(done.overtaken, 'file')} left, as other processes changed the lake.")
     return "\n".join(lines)
+
+
+def estimate_text(found: "Estimate") -> str:
+    """What a conversion will take, in sentences."""
+    requests = found.list_requests + found.get_requests + found.put_requests
+    paid = f", ${found.dollars:,.4f} for {some(requests, 'request')} of S3" if requests else ""
+    lines = [
+        f"Estimate: {found.minutes:,.2f} minutes on {some(found.cores, 'core')}{paid}; "
+        f"{some(found.rows, 'row')} in {some(found.files, 'file')} ({size(found.parquet_bytes)}).",
+        f"Partitioned by {','.join(found.partition_by)}. Files a day are reckoned from the busiest "
+        "hour and the busiest day listed.",
+    ]
+    return "\n".join([*lines, *([found.advice] if found.advice else [])])
 
 
 def report_text(report: "Report", lake: str) -> str:

@@ -256,7 +256,13 @@ def test_dry_run_changes_nothing(run: Run, tmp_path: Path) -> None:
     for number in range(3):
         put(str(tmp_path), *raw_object(number))
     empty = run("convert", "raw", "--dry-run", "--format", "json")
-    assert [(day["objects"], day["changed"]) for day in empty.json()] == [(3, 0)]
+    [estimate] = empty.json()
+    assert [(day["objects"], day["changed"]) for day in estimate["days"]] == [(3, 0)]
+    assert (estimate["objects"], estimate["files"], estimate["dollars"]) == (3, 1, 0)
+    assert estimate["partition_by"] == "date,region,account_id"
+    assert [each["files_a_day"] for each in estimate["layouts"]] == [24, 1] * 3
+    wrong = run("convert", "raw", "--dry-run", "--partition-by", "region")
+    assert (wrong.code, "partitioned by date, region, account_id" in wrong.err) == (2, True)
     assert not Path("lake").exists()
     assert run("convert", "raw").code == 0
     put(str(tmp_path), raw_object(1)[0], raw_object(1, records=9)[1])
@@ -264,7 +270,7 @@ def test_dry_run_changes_nothing(run: Run, tmp_path: Path) -> None:
     before = files_below(tmp_path)
     plan = run("convert", "raw", "--dry-run", "--format", "json")
     assert files_below(tmp_path) == before
-    [day] = plan.json()
+    [[day]] = [estimate["days"] for estimate in plan.json()]
     assert (day["date"], day["account_id"]) == ("2026-03-01", "000123456789")
     assert (day["objects"], day["changed"]) == (2, 1)
     assert plan.err.startswith("4 objects (")

@@ -20,7 +20,7 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "reference"),
+    ("aws", "addresses", "reference", "dask"),
     ("storage.places",),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *(f"analyses.{room}" for room in ROOMS),
     ),
     ("analyses", "compacting"),
-    ("hunting", "catalog", "rereading", "accounting", "status"),
+    ("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
     ("lake",),
     ("verifying", "rendering", "connecting"),
     ("progress",),
@@ -65,7 +65,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 LINES = 450
-ENGINES = ("polars", "duckdb", "pyarrow", "deltalake", "numpy", "botocore", "obstore", "s3fs")
+ENGINES = (
+    "polars",
+    "duckdb",
+    "pyarrow",
+    "deltalake",
+    "numpy",
+    "botocore",
+    "obstore",
+    "s3fs",
+    "distributed",
+)
 
 
 def imports_of(source: str) -> set[str]:

@@ -1,5 +1,6 @@
 """Commands that keep a lake: convert, status, verify, and a sample to try them on."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from flowlake.converting import Report
+    from flowlake.estimating import Estimate
     from flowlake.rendering import Format
     from flowlake.verifying import Verification
 
@@ -67,6 +69,14 @@ def convert(
             metavar="SIZE", help="Stay below it, all processes together [default: half of it all]."
         ),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Convert on the workers of a Dask scheduler, such as tcp://HOST:8786; they must "
+            "reach sources and lake as this machine does.",
+        ),
+    ] = None,
     partition_by: Annotated[
         str | None,
         typer.Option(
@@ -94,11 +104,16 @@ def convert(
     a name (last modified, if the name has none), the account and the region. Run it again at any
     time: only new and changed objects are read.
     """
-    from flowlake import converting, planning
+    from flowlake import converting, estimating, planning
+    from flowlake.dask import dask_executor
     from flowlake.progress import ProgressBar
     from flowlake.rendering import compaction_text
 
     chosen = chosen_format(style)
+    if dask is not None and workers is not None:
+        raise UsageError("--workers counts processes of this machine: leave it out with --dask.")
+    if dask is not None and "-" in (sources or []):
+        raise UsageError("Standard input is converted on this machine: leave out --dask.")
     given: dict[str, Any] = {
         "lake": lake,
         "since": since,
@@ -109,20 +124,27 @@ def convert(
         "objects_from": objects_from,
         "access": access(profile, request_payer),
     }
-    if dry_run:
-        listing, new = planning.plan(*(sources or []), **given)
-        _show_plan(listing, new, chosen)
-        return
-    with ProgressBar() as tell:
-        report = converting.convert(
-            *(sources or []),
-            fields=fields,
-            workers=workers,
-            memory=memory,
-            partition_by=None if partition_by is None else partition_by.split(","),
-            progress=tell,
-            **given,
-        )
+    by = None if partition_by is None else partition_by.split(",")
+    with nullcontext() if dask is None else dask_executor(dask) as executor:
+        if dry_run:
+            listing, new = planning.plan(*(sources or []), **given)
+            cores = workers or converting.threads(executor) or converting.cores()
+            found = estimating.estimate(
+                listing, new, lake=lake, cores=cores, partition_by=by, access=given["access"]
+            )
+            _show_plan(new, found, chosen)
+            return
+        with ProgressBar() as tell:
+            report = converting.convert(
+                *(sources or []),
+                fields=fields,
+                workers=workers,
+                memory=memory,
+                executor=executor,
+                partition_by=by,
+                progress=tell,
+                **given,
+            )
     _show_report(report, lake, chosen)
     failed: object = report.failures or report.unreadables or (strict and report.rejected)
     if compact and report.listed:
@@ -251,8 +273,6 @@ def verify(
 
     Raw objects that have expired from the bucket are reported and are no gap.
     """
-    from contextlib import nullcontext
-
     from flowlake import verifying
     from flowlake.progress import ProgressBar
     from flowlake.window import parse_age
@@ -350,22 +370,32 @@ def _without_zeros(days: "pl.DataFrame") -> "pl.DataFrame":
     return days.select(c for c in days if c.name in kept or (c != 0).any())
 
 
-def _show_plan(listing: "pl.DataFrame", new: "pl.DataFrame", style: "Format") -> None:
+def _show_plan(new: "pl.DataFrame", found: "Estimate", style: "Format") -> None:
     import polars as pl
 
-    from flowlake.rendering import size, some
+    from flowlake.planning import DAY
+    from flowlake.rendering import estimate_text, size, some
 
-    stamp = pl.coalesce("slot", "last_modified").dt.date()
     days = (
-        new.group_by(date=stamp, account_id="account_id", region="region")
+        new.group_by(DAY, "account_id", "region")
         .agg(objects=pl.len(), bytes=pl.col("size").sum(), changed=pl.col("replaces").count())
         .sort("date", "account_id", "region", nulls_last=True)
     )
-    write(days, style)
+    if style in ("table", "csv"):
+        write(days, style)
+    else:
+        facts = {name: getattr(found, name) for name in found.__slots__}
+        facts["partition_by"] = ",".join(found.partition_by)
+        frames = {"layouts": found.layouts.to_dicts(), "days": days.to_dicts()}
+        write(pl.DataFrame([{**facts, **frames}]), style)
     note(
-        f"{some(listing.height, 'object')} ({size(int(listing['size'].sum()))}) listed, "
-        f"{new.height:,} ({size(int(new['size'].sum()))}) to convert."
+        f"{some(found.listed, 'object')} ({size(found.listed_bytes)}) listed, "
+        f"{found.objects:,} ({size(found.bytes)}) to convert."
     )
+    if style == "table" and found.listed:
+        say("")
+        write(found.layouts, style)
+        note(estimate_text(found))
 
 
 def _show_report(report: "Report", lake: str, style: "Format") -> None:
