@@ -295,7 +295,8 @@ class Tables:
             self._commit_table(table, [*actions, *removals], None, {REMOVALS: mark})
         except CommitConflict:
             now = self.table(name)  # an answer that was lost looks like a refusal
-            later = now.history(max(1, now.version() - table.version()))
+            with _explained(self.url):
+                later = now.history(max(1, now.version() - table.version()))
             return any(entry.get(REMOVALS) == mark for entry in later)
         return True
 
