@@ -23,7 +23,8 @@ from benchmarks import data, server
 from benchmarks.data import RARE
 from benchmarks.measuring import goal, middle, ratios, say, table
 from flowlake.fields import DEFAULT_FORMAT
-from flowlake.hunting import hunt, parse_indicator, summarise
+from flowlake.hunting import hunt, summarise
+from flowlake.indicators import parse_indicator
 from flowlake.storage import Access, delta_options, s3_filesystem
 
 TOP = 1_000

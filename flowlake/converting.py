@@ -170,11 +170,12 @@ def convert(
     )
     if (listing["source"] == STDIN).any():
         workers, executor = 1, None  # nobody else has its bytes
-    chosen = partitions(tables, listing, partition_by)
     if not tables.exist():
         if listing.is_empty():
             return Report(seconds=time.monotonic() - started)
-        tables.create(chosen)
+        tables.create(partitions(tables, listing, partition_by))
+    elif partition_by is not None:
+        partitions(tables, listing, partition_by)
     run = _Run(tables, listing, progress, commit_seconds, formats, most, retry=retry)
     run.to_the_end(workers, executor)
     run.report.seconds = time.monotonic() - started

@@ -6,6 +6,7 @@ the dead worker wrote is in no commit.
 
 import asyncio
 import contextlib
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -127,8 +128,14 @@ def dask_executor(address: str) -> Iterator[DaskExecutor]:
             f"No Dask scheduler answers at {address}: check the address, the network, and that "
             "`dask scheduler` runs there."
         ) from error
-    with client:
-        yield DaskExecutor(client)
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # it prints a traceback of what ``gone`` says in a sentence
+    try:
+        with client:
+            yield DaskExecutor(client)
+    finally:
+        log.setLevel(level)
 
 
 async def _shake_hands(address: str) -> None:

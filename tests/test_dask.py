@@ -256,14 +256,21 @@ def test_without_dask(command: Command, monkeypatch: pytest.MonkeyPatch) -> None
     assert (code, "pip install 'flowlake[dask]'" in err) == (2, True)
 
 
+@pytest.fixture
+def lonely(tmp_path: Path, s3_server: str) -> Iterator[Cluster]:
+    """A scheduler of this test's own, without workers."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    started = Cluster(folder, s3_server)
+    yield started
+    started.stop()
+
+
 def test_no_workers_and_no_scheduler(
-    tmp_path: Path, s3_server: str, command: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, lonely: Cluster, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bounded waits: for workers that never come, and when the scheduler goes."""
     put(str(tmp_path), *raw_object(0))
-    folder = tmp_path / "cluster"
-    folder.mkdir()
-    lonely = Cluster(folder, s3_server)
     words = (tmp_path / "raw", "--lake", tmp_path / "lake", "--dask", lonely.address)
     code, _, err = command(*words)
     assert (code, "has had no workers for" in err) == (1, True)

@@ -85,6 +85,9 @@ def test_a_thousand_accounts_make_no_million_files(tmp_path: Path) -> None:
         )
         .with_columns(last_modified="slot", size=pl.lit(30_000))
     )
+    names = hour.select("account_id", "region", "slot").rows()
+    keys = [object_key(account, region, "fl-0abc", slot, "0001") for account, region, slot in names]
+    hour = hour.with_columns(url=pl.Series(keys))
     assert partitions(Tables(str(tmp_path / "lake")), hour) == ("date",)
     run = Work(hour.height, 30_000 * hour.height, (1, 2, 2_000))
     table = layouts(run, Work(24 * run.objects, 24 * run.bytes, run.folders), ("date",), 2)

@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("storage.wildcards", "storage.events", "storage.inventory"),
     ),
     ("storage.object_list",),
-    ("window", "storage", "memory", "query_file", "macros", "analyses.counting"),
+    ("window", "storage", "memory", "indicators", "query_file", "macros", "analyses.counting"),
     ("layout", "queries"),
     (
         "samples",

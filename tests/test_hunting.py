@@ -18,7 +18,8 @@ from flowlake import hunting
 from flowlake.doors import collect
 from flowlake.errors import UsageError
 from flowlake.fields import polars_schema
-from flowlake.hunting import Indicator, hunt, parse_indicator, read_indicators, summarise
+from flowlake.hunting import hunt, summarise
+from flowlake.indicators import Indicator, parse_indicator, read_indicators
 from flowlake.layout import object_key
 from flowlake.queries import equip
 from flowlake.storage import open_storage
