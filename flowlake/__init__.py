@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
+    from flowlake.registering import ddl
     from flowlake.status import Status
     from flowlake.storage import Access
+    from flowlake.translating import translate
     from flowlake.verifying import Verification, verify
 
 __all__ = [
@@ -46,11 +48,13 @@ __all__ = [
     "Verification",
     "analyses",
     "convert",
+    "ddl",
     "inspect",
     "open_lake",
     "parse_indicator",
     "plan",
     "read_indicators",
+    "translate",
     "verify",
     "write_database",
 ]
@@ -73,8 +77,10 @@ _HOMES = {
     "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
+    "flowlake.registering": ("ddl",),
     "flowlake.status": ("Status",),
     "flowlake.storage": ("Access",),
+    "flowlake.translating": ("translate",),
     "flowlake.verifying": ("Verification", "verify"),
 }
 

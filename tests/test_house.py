@@ -21,7 +21,7 @@ ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
     ("aws", "addresses", "reference"),
-    ("storage.places",),
+    ("storage.places", "engines"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
         *("storage.wildcards", "storage.events", "storage.inventory"),
@@ -50,13 +50,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *(f"analyses.{room}" for room in ROOMS),
     ),
     ("analyses",),
-    ("hunting", "catalog", "rereading", "accounting"),
-    ("lake",),
+    ("hunting", "catalog", "rereading", "accounting", "rewriting", "registering"),
+    ("lake", "translating"),
     ("verifying", "rendering", "connecting"),
     ("progress",),
     (FACE,),
     ("cli.options",),
     ("cli.keeping", "cli.asking"),
+    ("cli.translating",),
     ("cli",),
     ("__main__",),
 )

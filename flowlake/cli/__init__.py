@@ -14,6 +14,7 @@ import typer
 from flowlake.cli.asking import connect, hunt, queries, query, sql
 from flowlake.cli.keeping import convert, inspect, sample, status, verify
 from flowlake.cli.options import note, say
+from flowlake.cli.translating import ddl, translate
 from flowlake.errors import FlowLakeError
 
 app = typer.Typer(
@@ -43,7 +44,10 @@ def flowlake(
     """AWS VPC Flow Logs as a lake of Parquet: convert them, ask in SQL, verify."""
 
 
-for _command in (convert, inspect, status, verify, queries, query, sql, hunt, connect, sample):
+for _command in (
+    *(convert, inspect, status, verify, queries, query, sql, hunt, connect, translate, ddl),
+    sample,
+):
     app.command()(_command)
 
 
