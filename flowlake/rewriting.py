@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import duckdb
 
 LITERAL = (exp.Literal, exp.Boolean, exp.Null, exp.Array, exp.DataType, exp.Identifier)
-READING = (exp.Column, exp.Star, exp.Query, exp.AggFunc, exp.Window, exp.Lambda)
+READING = (
+    *(exp.Column, exp.Star, exp.Query, exp.AggFunc, exp.Window, exp.Lambda),
+    *(exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Rand, exp.Uuid),
+)
 """What an expression that DuckDB can work out now has nowhere in it."""
 
 ADDRESS = exp.Placeholder(this="address")
@@ -85,10 +88,11 @@ def worked_out(tree: exp.Expr, connection: "duckdb.DuckDBPyConnection") -> exp.E
     def work_out(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Case) and node.this is None:
             return _decided(node, lambda each: worked_out(each, connection))
-        in_case = isinstance(node, exp.If) and isinstance(node.parent, exp.Case)
-        if in_case or not isinstance(node, exp.Condition) or isinstance(node, LITERAL):
+        if isinstance(node, exp.If) and isinstance(node.parent, exp.Case):
             return node
-        if isinstance(node, READING) or node.find(*READING):
+        if not isinstance(node, exp.Condition) or isinstance(node, LITERAL):
+            return node
+        if node.find(*READING) or isinstance(node.parent, exp.Window):
             return node
         return _evaluated(node, connection)
 

@@ -44,6 +44,9 @@ Names = str | Sequence[str] | None
 WRITTEN_OUT = {head: body for head, body in MACROS.items() if head.startswith("counted(")}
 """The macros that say the same in every engine; those on addresses are `Engine.definitions`."""
 
+NAME = r'\w+|"[^"]+"|`[^`]+`'
+"""A part of a table's name."""
+
 WIDTH = 100
 """How wide the lines of a table of constants may be."""
 
@@ -100,7 +103,7 @@ def translate(
     tree = written_out(tree.transform(with_address_ranges, other), other.definitions, other.dialect)
     tree = plain(simplified(tree.transform(with_whole_division, other)))
     records = [
-        _cte(each, _records(each, table, _seen(query, each, wanted, values), other))
+        _cte(each, _records(each, table, _seen(query, each, wanted, values)))
         for each in sorted(_tables(tree) & KINDS.keys(), key=lambda each: (each == table, each))
     ]  # the one of the table's own name comes last: after it, the name means the WITH table
     tree.set("with_", exp.With(expressions=[*records, *constants, *_ctes(tree)]))
@@ -141,7 +144,7 @@ def _constants(
         for cte in _ctes(tree):
             if _tables(cte.this) <= known:
                 head, body = cte.args["alias"].sql("duckdb"), cte.this.sql("duckdb")
-                connection.execute(f"CREATE VIEW {head} AS {body}")
+                connection.execute(f"CREATE TABLE {head} AS {body}")
                 known.add(cte.alias)
                 cte.pop()
         for name in sorted(_tables(tree) & known):
@@ -194,12 +197,12 @@ def _seen(query: Query, kind: str, wanted: Window, values: dict[str, Any]) -> Wi
     return replace(wanted, since=begin, until=wanted.since)
 
 
-def _records(kind: str, table: str, wanted: Window, other: Engine) -> exp.Query:
+def _records(kind: str, table: str, wanted: Window) -> exp.Query:
     """The records of a window: by their start, and by date too, for what is partitioned by it."""
-    try:
-        found = exp.to_table(table, dialect=other.dialect)
-    except SqlglotError as error:
-        raise UsageError(f"{table!r} is not a table: write catalog.schema.flows.") from error
+    parts = re.findall(NAME, table)
+    if ".".join(parts) != table or not 1 <= len(parts) <= 3:
+        raise UsageError(f"{table!r} is not a table: write catalog.schema.flows.")
+    names = [exp.to_identifier(each.strip('`"'), quoted=each[0] in '`"') for each in parts]
     start, day = exp.column("start_time"), exp.column("date")
     conditions: list[exp.Expr | str] = [KINDS[kind]]
     if wanted.since is not None:
@@ -212,7 +215,7 @@ def _records(kind: str, table: str, wanted: Window, other: Engine) -> exp.Query:
         conditions.append(exp.column("account_id").isin(*wanted.accounts))
     if wanted.regions:
         conditions.append(exp.column("region").isin(*wanted.regions))
-    return exp.select("*").from_(found).where(*conditions)
+    return exp.select("*").from_(exp.table_(*reversed(names))).where(*conditions)
 
 
 def _second(time: datetime) -> datetime:
