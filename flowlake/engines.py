@@ -29,8 +29,8 @@ class Engine:
     """An address, given as FlowLake's number, as ``address_number`` gives it there."""
     functions: frozenset[str]
     """The functions that a translation may call: each means there what it means in DuckDB."""
-    whole_division: bool
-    """Whether ``/`` divides integers into an integer."""
+    of_trino: bool
+    """Whether it is Trino's SQL, where some words of DuckDB's mean something else."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -49,8 +49,7 @@ def _ip_address(number: int) -> str:
 
 _COMMON = _words("""
     abs avg cast coalesce concat concat_ws count date_trunc dense_rank element_at exists greatest if
-    lag lead least length lower max max_by min min_by nullif rank replace round row_number
-    split_part sum transform trim try_cast upper
+    lag lead least length lower max min nullif rank replace row_number sum transform try_cast upper
 """)
 
 # An address is its 32 hexadecimal digits: texts of one length sort as the numbers do.
@@ -85,8 +84,10 @@ _SPARK = Engine(
     },
     number=_digits,
     functions=_COMMON
-    | _words("array format_string regexp_replace repeat struct timestamp_micros unix_micros"),
-    whole_division=False,
+    | _words(
+        "array format_string regexp_replace repeat split_part struct timestamp_micros unix_micros"
+    ),
+    of_trino=False,
 )
 
 # to_unixtime is a DOUBLE, which holds a whole second exactly, and a record's times are such.
@@ -100,7 +101,7 @@ _TRINO = Engine(
     },
     number=_ip_address,
     functions=_COMMON | _words("bitwise_and from_unixtime to_unixtime"),
-    whole_division=True,
+    of_trino=True,
 )
 
 ENGINES: dict[str, Engine] = {

@@ -185,11 +185,20 @@ def _between(first: int, last: int, other: Engine) -> str:
     return condition
 
 
-def with_whole_division(node: exp.Expr, other: Engine) -> exp.Expr:
-    """A node, with ``/`` for ``//`` where that divides integers; sqlglot would go by DOUBLE."""
-    if not (isinstance(node, exp.IntDiv) and other.whole_division):
-        return node
-    return exp.Div(this=node.this, expression=node.expression, typed=True, safe=False)
+def for_trino(node: exp.Expr) -> exp.Expr:
+    """A node, with what means ``//``, ``greatest`` and ``least`` of DuckDB's in Trino.
+
+    There ``/`` of integers is one, while sqlglot would go by DOUBLE, and a NULL is the greatest.
+    """
+    if isinstance(node, exp.IntDiv):
+        return exp.Div(this=node.this, expression=node.expression, typed=True, safe=False)
+    if isinstance(node, (exp.Greatest, exp.Least)) and node.expressions:
+        first, *others = (node.this, *node.expressions)
+        rest = type(node)(this=others[0], expressions=others[1:]).transform(for_trino)
+        second = rest if len(others) > 1 else others[0]
+        most = type(node)(this=first.copy(), expressions=[second.copy()])
+        return exp.Coalesce(this=most, expressions=[first, second])
+    return node
 
 
 def plain(tree: exp.Expr) -> exp.Expr:

@@ -24,12 +24,12 @@ from flowlake.errors import UsageError
 from flowlake.macros import MACROS
 from flowlake.queries import Param, Query, bind, equip, load_query
 from flowlake.rewriting import (
+    for_trino,
     literal,
     plain,
     simplified,
     with_address_ranges,
     with_in_lists,
-    with_whole_division,
     worked_out,
     written_out,
 )
@@ -101,7 +101,7 @@ def translate(
         tree = written_out(tree, WRITTEN_OUT, "duckdb")
         tree = worked_out(tree.transform(with_in_lists), connection)
     tree = written_out(tree.transform(with_address_ranges, other), other.definitions, other.dialect)
-    tree = plain(simplified(tree.transform(with_whole_division, other)))
+    tree = plain(simplified(tree.transform(for_trino) if other.of_trino else tree))
     records = [
         _cte(each, _records(each, table, _seen(query, each, wanted, values)))
         for each in sorted(_tables(tree) & KINDS.keys(), key=lambda each: (each == table, each))
