@@ -111,7 +111,9 @@ def _decided(case: exp.Case, work_out: Callable[[exp.Expr], exp.Expr]) -> exp.Ex
         if condition != exp.false():
             undecided.append(exp.If(this=condition, true=work_out(branch.args["true"])))
     default = work_out(default)
-    return exp.Case(ifs=undecided, default=default) if undecided else default
+    if not undecided:
+        return default
+    return exp.Case(ifs=undecided, default=None if default == exp.null() else default)
 
 
 def _evaluated(node: exp.Expr, connection: "duckdb.DuckDBPyConnection") -> exp.Expr:

@@ -9,7 +9,7 @@ an engine is not known to say the same way is refused by name.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from flowlake.engines import Engine, engine
 from flowlake.errors import UsageError
 from flowlake.macros import MACROS
 from flowlake.queries import Param, Query, bind, equip, load_query
+from flowlake.query_file import TABLES
 from flowlake.rewriting import (
     for_trino,
     literal,
@@ -46,6 +47,10 @@ WRITTEN_OUT = {head: body for head, body in MACROS.items() if head.startswith("c
 
 NAME = r'\w+|"[^"]+"|`[^`]+`'
 """A part of a table's name."""
+
+FIRST = datetime(1, 1, 2, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The first day that has one before it, and the last second of all."""
 
 WIDTH = 100
 """How wide the lines of a table of constants may be."""
@@ -102,10 +107,12 @@ def translate(
         tree = worked_out(tree.transform(with_in_lists), connection)
     tree = written_out(tree.transform(with_address_ranges, other), other.definitions, other.dialect)
     tree = plain(simplified(tree.transform(for_trino) if other.of_trino else tree))
+    # The one of the table's own name comes last: after it, the name means the WITH table.
+    own_name = table.strip('`"').lower()
+    named = sorted(_tables(tree) & KINDS.keys(), key=lambda each: (each == own_name, each))
     records = [
-        _cte(each, _records(each, table, _seen(query, each, wanted, values)))
-        for each in sorted(_tables(tree) & KINDS.keys(), key=lambda each: (each == table, each))
-    ]  # the one of the table's own name comes last: after it, the name means the WITH table
+        _cte(each, _records(each, table, _seen(query, each, wanted, values))) for each in named
+    ]
     tree.set("with_", exp.With(expressions=[*records, *constants, *_ctes(tree)]))
     head = f"-- {query.title}: FlowLake's {query.name} for {other.title}."
     return f"{head}\n{_filled(_checked(tree, query, other))}"
@@ -116,9 +123,16 @@ def _parsed(query: Query) -> exp.Expr:
     lines = query.sql.splitlines()
     first = next(n for n, line in enumerate(lines) if not line.startswith("--"))
     try:
-        return parse_one("\n".join(lines[first:]), read="duckdb")
+        tree = parse_one("\n".join(lines[first:]), read="duckdb")
     except SqlglotError as error:
         raise _untranslatable(query, error) from error
+    own = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    if taken := sorted(own & TABLES):
+        raise UsageError(
+            f"{query.name} cannot be translated: it has a table {taken[0]} of its own in WITH, "
+            "which is a name of FlowLake's: give it another."
+        )
+    return tree
 
 
 def _untranslatable(query: Query, error: SqlglotError) -> UsageError:
@@ -210,7 +224,8 @@ def _records(kind: str, table: str, wanted: Window) -> exp.Query:
         conditions += [start >= _moment(since), day >= _day(since)]
     if wanted.until is not None:
         until = _second(wanted.until)
-        conditions += [start < _moment(until), day <= _day(until - timedelta(seconds=1))]
+        last = max(until, FIRST) - timedelta(seconds=1)
+        conditions += [start < _moment(until), day <= _day(last)]
     if wanted.accounts:
         conditions.append(exp.column("account_id").isin(*wanted.accounts))
     if wanted.regions:
@@ -220,15 +235,16 @@ def _records(kind: str, table: str, wanted: Window) -> exp.Query:
 
 def _second(time: datetime) -> datetime:
     """The next whole second: records have no parts of one, and some engines have no millionths."""
-    return time.replace(microsecond=0) + timedelta(seconds=1 if time.microsecond else 0)
+    whole = time.replace(microsecond=0)
+    return whole + timedelta(seconds=1) if whole < min(time, LAST) else whole
 
 
 def _moment(time: datetime) -> exp.Expr:
-    return exp.cast(exp.Literal.string(f"{time:%F %T} UTC"), "TIMESTAMPTZ")
+    return exp.cast(exp.Literal.string(f"{time.replace(tzinfo=None)} UTC"), "TIMESTAMPTZ")
 
 
 def _day(time: datetime) -> exp.Expr:
-    return exp.cast(exp.Literal.string(f"{time:%F}"), "DATE")
+    return exp.cast(exp.Literal.string(f"{time.date()}"), "DATE")
 
 
 def _checked(tree: exp.Expr, query: Query, other: Engine) -> str:
@@ -253,7 +269,7 @@ def _checked(tree: exp.Expr, query: Query, other: Engine) -> str:
 def _filled(sql: str) -> str:
     """The same statement with rows of constants side by side."""
     lines: list[str] = []
-    for line in sql.splitlines():
+    for line in sql.split("\n"):
         row = re.fullmatch(r" +(\(.*\),?)", line)
         joined = f"{lines[-1]} {row[1]}" if row and lines else ""
         if joined and re.fullmatch(r" +\(.*\),", lines[-1]) and len(joined) <= WIDTH:

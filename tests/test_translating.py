@@ -233,6 +233,23 @@ def test_the_window_also_chooses_dates() -> None:
     ) in sql
 
 
+def test_no_moment_is_too_far() -> None:
+    window: Any = {"since": "0001-01-01", "until": "9999-12-31T23:59:59.5Z"}
+    sql = translate("top_talkers", to="spark", **window)
+    assert "start_time >= CAST('0001-01-01 00:00:00 UTC' AS TIMESTAMP)" in sql
+    assert "start_time < CAST('9999-12-31 23:59:59 UTC' AS TIMESTAMP)" in sql
+    assert "date <= CAST('0001-01-01' AS DATE)" in translate(
+        "top_talkers", to="spark", until="0001-01-01"
+    )
+
+
+@pytest.mark.parametrize("table", ["flows", "Flows", "`flows`"])
+def test_the_days_before_come_from_the_table_too(table: str) -> None:
+    sql = translate("coverage_gaps", to="spark", since="24h", table=table)
+    names = [cte.alias for cte in parse_one(sql, read="spark").find_all(exp.CTE)]
+    assert names.index("history") < names.index("flows")
+
+
 def test_a_value_stays_a_value() -> None:
     sql = translate("top_talkers", to="spark", parameters={"action": "x' OR 'a' = '\\", "top": 3})
     tree = parse_one(sql, read="spark")
@@ -287,6 +304,10 @@ def test_what_cannot_be_is_said(name: str, options: dict[str, Any], complaint: s
         ("SELECT quantile_cont(bytes, 0.5)::VARCHAR AS x FROM flows", "it calls percentile_cont"),
         ("SELECT arg_max(srcaddr, bytes) AS x FROM flows", "it calls max_by"),
         ("SELECT list(srcaddr ORDER BY srcaddr)[1] AS x FROM flows", "it calls collect_list"),
+        (
+            "WITH flows AS (FROM flows) SELECT srcaddr AS x FROM flows",
+            "it has a table flows of its",
+        ),
         (
             "SELECT is_private(srcaddr, [dstaddr])::VARCHAR AS x FROM flows",
             "is_private is translated only with networks that are a list of texts",
