@@ -59,9 +59,10 @@ OWN = {
     GROUP BY dstport, protocol
     QUALIFY row_number() OVER (PARTITION BY dstport ORDER BY sum(bytes) DESC, protocol) <= 2
     ORDER BY flows.dstport DESC, total LIMIT 7""",
-    "returns: hour TIMESTAMPTZ, verdict VARCHAR, flows BIGINT, mean DOUBLE, most BIGINT": """
-    SELECT date_trunc('hour', start_time) AS hour, lower(concat(action, ' of ', region)) AS verdict,
-        count(*) AS flows, avg(bytes) AS mean, max(greatest(packets, NULL, 500)) AS most
+    "returns: hour TIMESTAMPTZ, verdict VARCHAR, place VARCHAR, mean DOUBLE, most BIGINT": """
+    SELECT date_trunc('hour', start_time) AS hour, lower(action) AS verdict,
+        concat(action, ' in ', region) AS place, avg(bytes) AS mean,
+        max(greatest(packets, NULL, 500)) AS most
     FROM flows WHERE srcport = 443 AND start_time IS NOT NULL GROUP BY ALL ORDER BY ALL""",
     "returns: flows BIGINT, gateway BIGINT": """
     SELECT count(*) AS flows, (SELECT count(*) FROM transit_gateway_flows) AS gateway FROM flows""",
@@ -307,6 +308,10 @@ def test_what_cannot_be_is_said(name: str, options: dict[str, Any], complaint: s
         (
             "WITH flows AS (FROM flows) SELECT srcaddr AS x FROM flows",
             "it has a table flows of its",
+        ),
+        (
+            "SELECT is_private(srcaddr, string_split(dstaddr, ','))::VARCHAR AS x FROM flows",
+            "is_private is translated only with networks that are a list of texts",
         ),
         (
             "SELECT is_private(srcaddr, [dstaddr])::VARCHAR AS x FROM flows",
