@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert test oldest lint types check docs format notebook notebooks bench fuzz clean
+.PHONY: help install convert test quick oldest lint types check docs format notebook notebooks bench fuzz clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ PARALLEL := -n auto --dist worksteal
 
 test: lint types oldest  ## lint, types, and every test
 	@$(BIN)/python -m pytest $(PARALLEL)
+
+quick: $(VENV)/.dev  ## the tests that need no Spark, and so no Java
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not spark"
 
 OLDEST := $(VENV)/duckdb-1.5.5
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
+    from flowlake.registering import ddl
     from flowlake.status import Status
     from flowlake.storage import Access
+    from flowlake.translating import translate
     from flowlake.vacuuming import vacuum
     from flowlake.verifying import Verification, verify
 
@@ -52,11 +54,13 @@ __all__ = [
     "analyses",
     "compact",
     "convert",
+    "ddl",
     "inspect",
     "open_lake",
     "parse_indicator",
     "plan",
     "read_indicators",
+    "translate",
     "vacuum",
     "verify",
     "write_database",
@@ -82,8 +86,10 @@ _HOMES = {
     "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
+    "flowlake.registering": ("ddl",),
     "flowlake.status": ("Status",),
     "flowlake.storage": ("Access",),
+    "flowlake.translating": ("translate",),
     "flowlake.vacuuming": ("vacuum",),
     "flowlake.verifying": ("Verification", "verify"),
 }

@@ -48,7 +48,7 @@ slots AS (
     FROM records
     WHERE start_time IS NOT NULL
       AND interface_id IS NOT NULL
-    GROUP BY account_id, region, interface_id, slot
+    GROUP BY ALL
 ),
 
 silences AS (

@@ -21,7 +21,7 @@ ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
     ("aws", "addresses", "reference", "dask"),
-    ("storage.places",),
+    ("storage.places", "engines"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
         *("storage.wildcards", "storage.events", "storage.inventory"),
@@ -52,14 +52,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *(f"analyses.{room}" for room in ROOMS),
     ),
     ("analyses", "compacting"),
-    ("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
-    ("lake",),
+    (
+        *("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
+        *("rewriting", "registering"),
+    ),
+    ("lake", "translating"),
     ("verifying", "rendering", "connecting"),
     ("progress",),
     (FACE,),
     ("cli.options",),
     ("cli.tending",),
     ("cli.keeping", "cli.asking"),
+    ("cli.translating",),
     ("cli",),
     ("__main__",),
 )

@@ -15,6 +15,7 @@ from flowlake.cli.asking import connect, hunt, queries, query, sql
 from flowlake.cli.keeping import convert, inspect, sample, status, verify
 from flowlake.cli.options import note, say
 from flowlake.cli.tending import compact, vacuum
+from flowlake.cli.translating import ddl, translate
 from flowlake.errors import FlowLakeError
 
 app = typer.Typer(
@@ -46,7 +47,7 @@ def flowlake(
 
 for _command in (
     *(convert, inspect, status, verify, compact, vacuum),
-    *(queries, query, sql, hunt, connect, sample),
+    *(queries, query, sql, hunt, connect, translate, ddl, sample),
 ):
     app.command()(_command)
 

@@ -1,6 +1,7 @@
 """Commands that ask a lake: saved queries, SQL of your own, hunting, a file for other tools."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +61,7 @@ ExplainOption = Annotated[
 ]
 
 
-def _names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+def complete_name(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Complete the name of a query, each with its title."""
     from flowlake.queries import load_query, query_names
 
@@ -101,7 +102,9 @@ def queries(
 def query(
     name: Annotated[
         str,
-        typer.Argument(help="A saved query; `flowlake queries` lists them.", autocompletion=_names),
+        typer.Argument(
+            help="A saved query; `flowlake queries` lists them.", autocompletion=complete_name
+        ),
     ],
     parameter: Annotated[
         list[str] | None,
@@ -131,10 +134,8 @@ def query(
 
     chosen = chosen_format(style)
     asked = load_query(name, own_queries)
-    parameters: dict[str, Any] = {**_internal(asked, internal), **_pairs(parameter or [])}
     wanted: Any = {"since": since, "until": until, "account": account, "region": region}
-    if taken := wanted.keys() & parameters.keys():
-        raise UsageError(f"The window is not set by -p: write --{min(taken)}.")
+    parameters = given_parameters(asked, parameter, internal, wanted)
     if only_sql:
         say(literal_sql(asked, parameters).strip() + ";")
         return
@@ -289,6 +290,16 @@ def _explain(
     say(f"{read:,} of {there:,} files can hold the window.")
     say(f"Read by {opened.door(*hunted)}.\n")
     say(relation.explain())
+
+
+def given_parameters(
+    asked: "Query", pairs: list[str] | None, internal: str | None, wanted: Mapping[str, object]
+) -> dict[str, Any]:
+    """What ``-p`` and ``--internal`` set of a query's parameters; the window is not set so."""
+    parameters = {**_internal(asked, internal), **_pairs(pairs or [])}
+    if taken := wanted.keys() & parameters.keys():
+        raise UsageError(f"The window is not set by -p: write --{min(taken)}.")
+    return parameters
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -1,0 +1,90 @@
+"""Commands for other engines: a saved query in their SQL, the lake's tables in their catalogues.
+
+Both only print: they open no lake and reach no engine.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from flowlake.cli.asking import InternalOption, QueriesOption, complete_name, given_parameters
+from flowlake.cli.options import (
+    AccountOption,
+    LakeOption,
+    RegionOption,
+    SinceOption,
+    UntilOption,
+    say,
+)
+
+NAMES = ("spark", "trino", "athena")
+
+
+def _engines(incomplete: str) -> list[str]:
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
+def translate(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A saved query; `flowlake queries` lists them.", autocompletion=complete_name
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(metavar="|".join(NAMES), help="The engine to ask.", autocompletion=_engines),
+    ],
+    table: Annotated[
+        str,
+        typer.Option(
+            metavar="TABLE", help="Its name there for the lake's flows: catalog.schema.flows."
+        ),
+    ] = "flows",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set one of its parameters."),
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    account: AccountOption = None,
+    region: RegionOption = None,
+    internal: InternalOption = None,
+    own_queries: QueriesOption = None,
+) -> None:
+    """Print a saved query in the SQL of Spark, Trino or Athena.
+
+    It is one SELECT, with its values and all else it needs in it, from the table that `flowlake
+    ddl` registers. The answer has the rows and the order of `flowlake query`.
+    """
+    from flowlake import translating
+    from flowlake.queries import load_query
+
+    asked = load_query(name, own_queries)
+    wanted: Any = {"since": since, "until": until, "account": account, "region": region}
+    fixed: Any = {**wanted, "to": to, "table": table, "queries": own_queries}
+    parameters = given_parameters(asked, parameter, internal, wanted)
+    say(translating.translate(name, parameters=parameters, **fixed) + ";")
+
+
+def ddl(
+    to: Annotated[
+        str, typer.Argument(metavar="|".join(NAMES), help="The engine.", autocompletion=_engines)
+    ],
+    lake: LakeOption = "lake",
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEMA",
+            help="The database for the tables [default: flowlake; for Trino delta.flowlake].",
+        ),
+    ] = None,
+) -> None:
+    """Print the statements that register the lake's Delta tables with Spark, Trino or Athena.
+
+    They are flows, objects and rejects. What is converted later is there without a further
+    statement.
+    """
+    from flowlake import registering
+
+    say(registering.ddl(to, lake, schema).rstrip())
