@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 import flowlake
 from flowlake.fields import BY_NAME, DEFAULT_FORMAT, arrow_type
-from flowlake.hunting import hunt, parse_indicator, summarise
+from flowlake.hunting import hunt, summarise
+from flowlake.indicators import parse_indicator
 from flowlake.samples import object_bytes, sample_tables
 from flowlake.storage import open_storage
 

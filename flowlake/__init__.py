@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         StorageError,
         UsageError,
     )
-    from flowlake.hunting import Indicator, parse_indicator, read_indicators
+    from flowlake.indicators import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
@@ -69,7 +69,7 @@ _HOMES = {
         "StorageError",
         "UsageError",
     ),
-    "flowlake.hunting": ("Indicator", "parse_indicator", "read_indicators"),
+    "flowlake.indicators": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),

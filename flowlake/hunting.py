@@ -6,23 +6,19 @@ distinct values of each column, so that only what occurs there is fetched.
 """
 
 import ipaddress
-import os
-import re
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from flowlake.addresses import MAPPED, MAPPED_END, address_number, network
 from flowlake.doors import collect
 from flowlake.errors import UsageError
+from flowlake.indicators import IDS, Indicator, Kind
 
 if TYPE_CHECKING:
     import duckdb
-
-Kind = Literal["address", "network", "interface", "instance"]
 
 LISTED = 16
 """From more addresses than this, those that occur are found before their records are fetched."""
@@ -53,78 +49,11 @@ _SHOWN = (
 )
 _HUNTED = {"indicator": pl.String, "place": pl.String, "value": pl.String}
 
-_DEFANGED = re.compile(r"[\[({](\.|:|dot)[\])}]", re.IGNORECASE)
-_IDS: dict[Kind, re.Pattern[str]] = {
-    "interface": re.compile(r"eni-[0-9a-z]+"),
-    "instance": re.compile(r"i-[0-9a-z]+"),
-}
-
 # Only where it can matter: to plan these takes longer than to find a rare address.
 _BY_PRIVACY = """
                      WHEN is_private(source, []) AND is_public(destination, []) THEN 'source'
                      WHEN is_public(source, []) AND is_private(destination, []) THEN 'destination'
 """
-
-
-class Indicator(NamedTuple):
-    """What is hunted, in AWS's spelling, and what it is."""
-
-    text: str
-    kind: Kind
-
-
-def parse_indicator(text: str) -> Indicator:
-    """Read an address, a CIDR, ``eni-…`` or ``i-…``; also defanged, as in ``203[.]0[.]113[.]5``.
-
-    IPv6 becomes lower case and short; host bits of a network are dropped; a network of one address
-    is that address, and an IPv4 address mapped into IPv6 is the IPv4 address.
-
-    Raises:
-        UsageError: when it is none of these.
-    """
-    plain = text.strip().strip("\"'").strip()
-    plain = _DEFANGED.sub(lambda found: found[1].lower().replace("dot", "."), plain)
-    for kind, pattern in _IDS.items():
-        if pattern.fullmatch(plain.lower()):
-            return Indicator(plain.lower(), kind)
-    bare = plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain
-    try:
-        if "%" in bare:
-            raise ValueError("a zone is of one host only")
-        found = ipaddress.ip_network(bare, strict=False)
-    except ValueError as error:
-        raise UsageError(
-            f"{text!r} cannot be hunted: give an IPv4 or IPv6 address, a network such as "
-            "203.0.113.0/24, an interface (eni-…) or an instance (i-…)."
-        ) from error
-    if found.num_addresses > 1:
-        return Indicator(str(found), "network")
-    address = found.network_address
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return Indicator(str(mapped or address), "address")
-
-
-def read_indicators(path: str | os.PathLike[str]) -> list[Indicator]:
-    """Read a list of indicators: one a line, or the first column of a CSV; duplicates dropped.
-
-    Blank lines, and what follows a ``#``, are skipped.
-
-    Raises:
-        UsageError: for a file that cannot be read, and for a line that is no indicator.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The list {path} cannot be read: {error}") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        first = line.partition("#")[0].partition(",")[0].strip()
-        if line.partition("#")[0].strip():
-            try:
-                found.append(parse_indicator(first))
-            except UsageError as error:
-                raise UsageError(f"{path}, line {number}: {error}") from error
-    return list(dict.fromkeys(found))
 
 
 def hunt(
@@ -144,7 +73,7 @@ def hunt(
 
     Args:
         connection: one of `Lake.connect`; it gets a small view, so it must not be closed first.
-        indicators: from `parse_indicator` or `read_indicators`.
+        indicators: from `indicators.parse_indicator` or `indicators.read_indicators`.
         action: only this verdict, ``ACCEPT`` or ``REJECT``.
         top: how many records to keep; None keeps all.
         remote: whether the lake is read over a network: then it is scanned once, not by column.
@@ -232,7 +161,7 @@ def summarise(
                 CASE WHEN side IN ('source', 'destination', 'both') THEN side
                      WHEN flow_direction = 'egress' THEN 'source'
                      WHEN flow_direction = 'ingress' THEN 'destination'
-                     {_BY_PRIVACY if any(each.kind in _IDS for each in indicators) else ""}
+                     {_BY_PRIVACY if any(each.kind in IDS for each in indicators) else ""}
                      END AS way
             FROM grouped
         )
@@ -382,7 +311,7 @@ def _hunted(
     rows = [
         (each.text, place, each.text)
         for each in indicators
-        if each.kind in _IDS
+        if each.kind in IDS
         for place in _PLACES[each.kind]
     ]
     if not occurring:

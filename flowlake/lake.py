@@ -27,7 +27,8 @@ from flowlake.enrichment import Enrichment, register_enrichment
 from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
 from flowlake.fields import LAKE_COLUMNS, polars_schema
-from flowlake.hunting import HUNTING, Indicator, hunt, near, parse_indicator, summarise
+from flowlake.hunting import HUNTING, hunt, near, summarise
+from flowlake.indicators import Indicator, parse_indicator
 from flowlake.queries import bind, load_query, run
 from flowlake.status import Status, sum_up
 from flowlake.storage import Access, canonical, delta_options, is_remote

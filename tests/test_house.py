@@ -20,7 +20,7 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "reference"),
+    ("aws", "addresses", "indicators", "reference"),
     ("storage.places",),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),

@@ -29,7 +29,7 @@ from flowlake.errors import UsageError
 if TYPE_CHECKING:
     import duckdb
 
-    from flowlake.hunting import Indicator
+    from flowlake.indicators import Indicator
     from flowlake.lake import Lake
     from flowlake.query_file import Query
 
@@ -225,7 +225,7 @@ def hunt(
     Both directions, at the interface and in the packet. Exit code 0 also when nothing is found.
     """
     from flowlake.doors import collect
-    from flowlake.hunting import parse_indicator, read_indicators
+    from flowlake.indicators import parse_indicator, read_indicators
 
     chosen = chosen_format(style)
     wanted = [parse_indicator(text) for text in indicators or []]
