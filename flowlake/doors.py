@@ -139,6 +139,8 @@ def collect(relation: "duckdb.DuckDBPyRelation") -> pl.DataFrame:
     except duckdb.IOException as error:
         raise damaged("this lake", error) from error
     except duckdb.Error as error:
+        if "IOError: " in str(error):  # PyArrow's
+            raise damaged("this lake", error) from error
         raise refused(error) from error
     except pl.exceptions.PolarsError as error:
         raise UsageError(

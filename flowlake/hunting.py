@@ -73,7 +73,7 @@ def hunt(
 
     Args:
         connection: one of `Lake.connect`; it gets a small view, so it must not be closed first.
-        indicators: from `parse_indicator` or `read_indicators`.
+        indicators: from `indicators.parse_indicator` or `indicators.read_indicators`.
         action: only this verdict, ``ACCEPT`` or ``REJECT``.
         top: how many records to keep; None keeps all.
         remote: whether the lake is read over a network: then it is scanned once, not by column.

@@ -1,4 +1,4 @@
-"""What is hunted: addresses, networks, interfaces and instances, as people write them."""
+"""Indicators: what can be hunted, and how a list of it is written."""
 
 import ipaddress
 import os

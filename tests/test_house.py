@@ -20,14 +20,14 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "reference", "dask"),
+    ("aws", "addresses", "indicators", "reference", "dask"),
     ("storage.places", "engines"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
         *("storage.wildcards", "storage.events", "storage.inventory"),
     ),
     ("storage.object_list",),
-    ("window", "storage", "memory", "indicators", "query_file", "macros", "analyses.counting"),
+    ("window", "storage", "memory", "query_file", "macros", "analyses.counting"),
     ("layout", "queries"),
     (
         "samples",

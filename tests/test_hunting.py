@@ -1,6 +1,7 @@
 """Hunting: nothing of an indicator is missed, nothing is there twice, and no text is SQL."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isal import igzip
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 import flowlake
 from flowlake import hunting
+from flowlake.cli import app
 from flowlake.doors import collect
-from flowlake.errors import UsageError
+from flowlake.errors import LakeError, UsageError
 from flowlake.fields import polars_schema
 from flowlake.hunting import hunt, summarise
 from flowlake.indicators import Indicator, parse_indicator, read_indicators
 from flowlake.layout import object_key
 from flowlake.queries import equip
-from flowlake.storage import open_storage
+from flowlake.storage import is_remote, open_storage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AT = int(NOON.timestamp())
@@ -270,6 +274,48 @@ def test_on_both_places(place: str) -> None:
     assert len(here) == 2 + 5 + 1 + 4 + 2
     assert found(lake, *texts, remote=True) == here
     assert found(lake, "192.0.2.1", remote=True) == []
+    # as Lake.hunt does: on S3 by Polars, and by DuckDB where a network is hunted
+    few = [["203.0.113.9"], ["2001:db8::6"], ["eni-b", "i-a"], ["192.0.2.1"]]
+    for asked in (texts, [text for text in texts if "/" not in text], *few):
+        for summary in (False, True):
+            answer = lake.hunt(*asked, summary=summary).pl()
+            find = summarise if summary else hunt
+            indicators = [parse_indicator(text) for text in asked]
+            assert_frame_equal(answer, collect(find(lake.connect(), indicators, top=1000)))
+    since = lake.hunt("203.0.113.9", since="2030-01-01").pl()
+    assert since.is_empty()
+
+
+@pytest.mark.parametrize("asked", [["203.0.113.9", "eni-b"], ["10.0.0.0/24"]], ids=["few", "net"])
+def test_explain_says_what_reads_the_files(place: str, asked: list[str]) -> None:
+    fill(place)
+    by_door = {
+        (False, "few"): "DuckDB, from local files",
+        (False, "net"): "DuckDB, from local files",
+        (True, "few"): "Polars, over S3",
+        (True, "net"): "DuckDB, through PyArrow over S3",
+    }
+    kind = "net" if "/" in asked[0] else "few"
+    remote = is_remote(place)
+    for words, by in (
+        (["hunt", *asked], by_door[remote, kind]),
+        (["sql", "SELECT count(*) FROM flows"], by_door[remote, "net"]),
+        (["query", "top_talkers"], by_door[remote, "net"]),
+    ):
+        done = CliRunner().invoke(app, [*words, "--lake", f"{place}/lake", "--explain"])
+        assert done.exit_code == 0
+        assert re.search(
+            rf"[0-9] of [0-9] files can hold the window\.\nRead by {by}\.", done.stdout
+        )
+
+
+def test_a_file_of_a_bucket_that_is_gone(s3: str) -> None:
+    lake = fill(s3)
+    open_storage(s3).delete(lake.files())
+    with pytest.raises(LakeError, match="run `flowlake verify`"):
+        lake.hunt("203.0.113.9")
+    with pytest.raises(LakeError, match="run `flowlake verify`"):
+        collect(lake.sql("SELECT sum(bytes) FROM flows"))
 
 
 def one(source: str, destination: str, **fields: Any) -> dict[str, Any]:

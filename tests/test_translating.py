@@ -19,10 +19,10 @@ from sqlglot import exp, parse, parse_one
 
 import flowlake
 from flowlake.cli.translating import NAMES
-from flowlake.committing import file_urls
 from flowlake.engines import ENGINES
 from flowlake.errors import UsageError
 from flowlake.fields import BY_COLUMN, FIELDS
+from flowlake.files import file_urls
 from flowlake.layout import object_key
 from flowlake.queries import load_query, query_names
 from flowlake.registering import ddl
