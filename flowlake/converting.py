@@ -42,8 +42,9 @@ TASK_BYTES = 32 << 20
 TASK_OBJECTS = 2_000
 COMMIT_OBJECTS = 20_000
 COMMIT_SECONDS = 30.0
-PROCESS_BYTES, PROCESS_OBJECTS = 64 << 20, 500
-"""Less than this to read is not worth starting processes for: threads do it."""
+PROCESS_BYTES, PROCESS_OBJECTS = 64 << 20, 1_000
+"""For less than this for each core to read, threads of one process are done before processes have
+started."""
 
 logger = logging.getLogger(__name__)
 
@@ -302,7 +303,8 @@ class _Run:
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
     ) -> None:
         count = workers or threads(executor) or cores()
-        little = len(new) < PROCESS_OBJECTS and sum(raw.size for raw in new) < PROCESS_BYTES
+        little = len(new) < count * PROCESS_OBJECTS
+        little = little and sum(raw.size for raw in new) < count * PROCESS_BYTES
         processes = workers is not None or not little
         each = MOST
         if executor is None:
