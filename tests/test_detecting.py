@@ -126,7 +126,7 @@ def test_json_longer_than_a_chunk_is_read_whole(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("flowlake.reading.messages.CHUNK", 2_000)
 
     inflated = compression.inflated
-    monkeypatch.setattr("flowlake.reading.inflated", lambda body: inflated(body, 700))
+    monkeypatch.setattr("flowlake.reading.inflated", lambda body, _: inflated(body, 700))
     found = read(gzip.compress(whole))
     assert (found.lines, found.flows.height) == (80, 80)
 
@@ -136,7 +136,7 @@ def test_a_document_longer_than_a_chunk_is_a_counted_reject(
 ) -> None:
     monkeypatch.setattr("flowlake.reading.messages.CHUNK", 2_000)
     inflated = compression.inflated
-    monkeypatch.setattr("flowlake.reading.inflated", lambda body: inflated(body, 700))
+    monkeypatch.setattr("flowlake.reading.inflated", lambda body, _: inflated(body, 700))
     body = events(LINE) + '{"message":"' + "x" * 9_000 + '"}' + events(LINE)
     found = read(body.encode())
     assert found.flows.height == 2
