@@ -55,7 +55,7 @@ def lake(s3: str) -> fl.Lake:
 def test_the_answers_are_those_of_pyarrow(
     lake: fl.Lake, httpfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answers() -> list[object]:
+    def answers() -> list[pl.DataFrame]:
         asked = [lake.sql(SUMS), lake.sql(SUMS, **WINDOW), lake.sql("FROM transit_gateway_flows")]
         asked += [lake.query(name, **WINDOW) for name in ("top_talkers", "new_destinations")]
         asked += [lake.hunt("10.0.0.0/8", top=None), lake.hunt("203.0.113.1", summary=True)]
