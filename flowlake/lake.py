@@ -310,7 +310,8 @@ class Lake:
 
         It has ``flows`` and ``transit_gateway_flows`` (of the window), ``objects``, ``rejects``,
         and the small tables such as ``protocols``. It is set to UTC, and can neither open other
-        files nor change its settings.
+        files nor change its settings. DuckDB's COPY can still write over the lake's own, so where
+        the SQL is not yours, use `sql`, or credentials that may only read.
         """
         return self._connection(self._views(window(since, until, account, region)))
 
