@@ -91,11 +91,11 @@ def open_connection(
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET parquet_metadata_cache = true")  # live files never change
     equip(connection, sql)
-    by = _door(connection, table_url, access)
-    if by != LOCAL:
+    every = sorted({path for view in views for path in view.paths})
+    by = _door(connection, table_url, access) if every else LOCAL
+    if is_remote(table_url):
         connection.execute(f"SET threads = {REMOTE_THREADS}")
     if by != PYARROW:
-        every = sorted({path for view in views for path in view.paths})
         connection.execute(f"SET allowed_paths = {_literal(every)}")
     for view in views:
         source = f"all_{view.name}"
@@ -121,6 +121,36 @@ def door(table_url: str, access: Access) -> str:
     """What reads the files of a table below this folder: `LOCAL`, `HTTPFS` or `PYARROW`."""
     with _connect() as connection:
         return _door(connection, table_url, access)
+
+
+def reads_s3(connection: "duckdb.DuckDBPyConnection", options: Mapping[str, str]) -> bool:
+    """Let DuckDB read S3 itself; False where httpfs is not installed or knows less than we need.
+
+    ``options`` are those of `delta_options`. What goes wrong stays here, since DuckDB's
+    message would quote the secret.
+    """
+    import duckdb
+
+    scheme, _, host = options.get("aws_endpoint_url", "").rstrip("/").rpartition("://")
+    secret = {
+        "TYPE": "s3",
+        "KEY_ID": options["aws_access_key_id"],
+        "SECRET": options["aws_secret_access_key"],
+        "SESSION_TOKEN": options.get("aws_session_token", ""),
+        "REGION": options["aws_region"],
+        "ENDPOINT": host,
+        "URL_STYLE": "path",
+        "USE_SSL": str(scheme != "http").lower(),
+        "REQUESTER_PAYS": options.get("aws_request_payer", "false"),
+    }
+    given = ", ".join(f"{name} {_quoted(value)}" for name, value in secret.items() if value)
+    try:
+        connection.execute("LOAD httpfs")  # never from a network: INSTALL alone would
+        connection.execute("SET enable_http_metadata_cache = true")  # live files never change
+        connection.execute(f"CREATE SECRET ({given})")
+    except duckdb.Error:
+        return False
+    return True
 
 
 def lock(connection: "duckdb.DuckDBPyConnection") -> None:
@@ -224,36 +254,7 @@ def _connect() -> "duckdb.DuckDBPyConnection":
 def _door(connection: "duckdb.DuckDBPyConnection", table_url: str, access: Access) -> str:
     if not is_remote(table_url):
         return LOCAL
-    return HTTPFS if _reads_s3(connection, delta_options(table_url, access)) else PYARROW
-
-
-def _reads_s3(connection: "duckdb.DuckDBPyConnection", options: Mapping[str, str]) -> bool:
-    """Let DuckDB read S3 itself; False where httpfs is not installed or knows less than we need.
-
-    What goes wrong stays here, since DuckDB's message would quote the secret.
-    """
-    import duckdb
-
-    scheme, _, host = options.get("aws_endpoint_url", "").rstrip("/").rpartition("://")
-    secret = {
-        "TYPE": "s3",
-        "KEY_ID": options["aws_access_key_id"],
-        "SECRET": options["aws_secret_access_key"],
-        "SESSION_TOKEN": options.get("aws_session_token", ""),
-        "REGION": options["aws_region"],
-        "ENDPOINT": host,
-        "URL_STYLE": "path",
-        "USE_SSL": str(scheme != "http").lower(),
-        "REQUESTER_PAYS": options.get("aws_request_payer", "false"),
-    }
-    given = ", ".join(f"{name} {_quoted(value)}" for name, value in secret.items() if value)
-    try:
-        connection.execute("LOAD httpfs")  # never from a network: INSTALL alone would
-        connection.execute("SET enable_http_metadata_cache = true")  # live files never change
-        connection.execute(f"CREATE SECRET ({given})")
-    except duckdb.Error:
-        return False
-    return True
+    return HTTPFS if reads_s3(connection, delta_options(table_url, access)) else PYARROW
 
 
 def _dataset(

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 import flowlake as fl
 from flowlake.cli import app
-from flowlake.doors import HTTPFS, PYARROW, collect, open_connection
+from flowlake.doors import HTTPFS, PYARROW, collect, reads_s3
 from flowlake.errors import LakeError
 from flowlake.samples import write_sample
-from flowlake.storage import open_storage
+from flowlake.storage import delta_options, open_storage
 
 from .conftest import KEY, SECRET, use_key
 
@@ -100,15 +100,8 @@ def test_a_secret_is_made_of_our_settings(
     assert collect(lake.sql("SELECT count(*) AS flows FROM flows"))["flows"][0] > 0
     monkeypatch.setenv("AWS_SESSION_TOKEN", "it's-a-token")
     use_key(monkeypatch, "it's-a-key", SECRET)
-    with open_connection(
-        [],
-        table_url=lake.url,
-        access=fl.Access(request_payer=True),
-        stored=pl.Schema(),
-        schema=pl.Schema(),
-        partition_by=(),
-        sql="",
-    ) as connection:
+    with duckdb.connect(config={"allow_persistent_secrets": False}) as connection:
+        assert reads_s3(connection, delta_options(lake.url, fl.Access(request_payer=True)))
         [(text,)] = connection.sql("SELECT secret_string FROM duckdb_secrets()").fetchall()
     assert "it's-a-token" not in text
     for word in ("key_id=it's-a-key", "session_token=redacted", "requester_pays=true"):
