@@ -48,11 +48,11 @@ quick: $(VENV)/.dev  ## the tests that need no Spark, and so no Java
 OLDEST := $(VENV)/duckdb-1.5.5
 
 $(OLDEST): $(VENV)/.dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ duckdb==1.5.5
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ duckdb==1.5.5 duckdb-extension-httpfs==1.5.5
 
-oldest: $(OLDEST)  ## the saved queries on the oldest DuckDB that is supported
+oldest: $(OLDEST)  ## the saved queries on the oldest DuckDB that is supported, and its httpfs
 	@PYTHONPATH=$(OLDEST) $(BIN)/python -c 'import duckdb; assert duckdb.__version__ == "1.5.5"'
-	@PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest --quiet $(PARALLEL) tests/test_parity.py tests/test_queries.py tests/test_enrichment.py tests/test_hunting.py
+	@PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest --quiet $(PARALLEL) tests/test_parity.py tests/test_queries.py tests/test_enrichment.py tests/test_hunting.py tests/test_httpfs.py
 
 lint: $(VENV)/.dev  ## ruff: style and format
 	@$(BIN)/ruff check .

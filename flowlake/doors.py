@@ -1,11 +1,12 @@
 """DuckDB's doors to a lake: a connection that sees the lake's live files and nothing else.
 
-A local lake is read by DuckDB itself. A remote one comes through a PyArrow dataset, registered
-under the same name, so that saved SQL is the same for both.
+A local lake is read by DuckDB itself, and a remote one too where DuckDB's extension httpfs is
+installed. Elsewhere that comes through a PyArrow dataset, registered under the same name, so that
+saved SQL is the same for all.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,15 @@ import pyarrow as pa
 from flowlake.errors import LakeError, UsageError
 from flowlake.fields import SQL_TYPES, polars_type
 from flowlake.queries import equip
-from flowlake.storage import Access, arrow_filesystem, is_remote
+from flowlake.storage import Access, arrow_filesystem, delta_options, is_remote
 from flowlake.window import Window
 
 if TYPE_CHECKING:
     import duckdb
+
+LOCAL = "DuckDB, from local files"
+HTTPFS = "DuckDB, by httpfs over S3"
+PYARROW = "DuckDB, through PyArrow over S3"
 
 REMOTE_THREADS = 32
 """DuckDB's and PyArrow's threads on a remote lake: there they are the requests in flight."""
@@ -82,27 +87,21 @@ def open_connection(
     """
     import duckdb
 
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "python_enable_replacements": False,
-        }
-    )
+    connection = _connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET parquet_metadata_cache = true")  # live files never change
     equip(connection, sql)
-    remote = is_remote(table_url)
-    if remote:
+    every = sorted({path for view in views for path in view.paths})
+    by = _door(connection, table_url, access) if every else LOCAL
+    if is_remote(table_url):
         connection.execute(f"SET threads = {REMOTE_THREADS}")
-    else:
-        every = sorted({path for view in views for path in view.paths})
+    if by != PYARROW:
         connection.execute(f"SET allowed_paths = {_literal(every)}")
     for view in views:
         source = f"all_{view.name}"
         if not view.paths:
             connection.register(source, arrow_schema(schema).empty_table())
-        elif remote:
+        elif by == PYARROW:
             connection.register(
                 source, _dataset(view.paths, table_url, access, stored, partition_by)
             )
@@ -116,6 +115,42 @@ def open_connection(
         shown = view_sql(source, there, stored, schema, view.conditions)
         connection.execute(f"CREATE VIEW {view.name} AS {shown}")
     return connection
+
+
+def door(table_url: str, access: Access) -> str:
+    """What reads the files of a table below this folder: `LOCAL`, `HTTPFS` or `PYARROW`."""
+    with _connect() as connection:
+        return _door(connection, table_url, access)
+
+
+def reads_s3(connection: "duckdb.DuckDBPyConnection", options: Mapping[str, str]) -> bool:
+    """Let DuckDB read S3 itself; False where httpfs is not installed or knows less than we need.
+
+    ``options`` are those of `delta_options`. What goes wrong stays here, since DuckDB's
+    message would quote the secret.
+    """
+    import duckdb
+
+    scheme, _, host = options.get("aws_endpoint_url", "").rstrip("/").rpartition("://")
+    secret = {
+        "TYPE": "s3",
+        "KEY_ID": options["aws_access_key_id"],
+        "SECRET": options["aws_secret_access_key"],
+        "SESSION_TOKEN": options.get("aws_session_token", ""),
+        "REGION": options["aws_region"],
+        "ENDPOINT": host,
+        "URL_STYLE": "path",
+        "USE_SSL": str(scheme != "http").lower(),
+        "REQUESTER_PAYS": options.get("aws_request_payer", "false"),
+    }
+    given = ", ".join(f"{name} {_quoted(value)}" for name, value in secret.items() if value)
+    try:
+        connection.execute("LOAD httpfs")  # never from a network: INSTALL alone would
+        connection.execute("SET enable_http_metadata_cache = true")  # live files never change
+        connection.execute(f"CREATE SECRET ({given})")
+    except duckdb.Error:
+        return False
+    return True
 
 
 def lock(connection: "duckdb.DuckDBPyConnection") -> None:
@@ -202,6 +237,26 @@ def view_sql(
     )
 
 
+def _connect() -> "duckdb.DuckDBPyConnection":
+    """A connection that installs nothing, and knows no credentials but those it is given."""
+    import duckdb
+
+    return duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_persistent_secrets": False,
+            "python_enable_replacements": False,
+        }
+    )
+
+
+def _door(connection: "duckdb.DuckDBPyConnection", table_url: str, access: Access) -> str:
+    if not is_remote(table_url):
+        return LOCAL
+    return HTTPFS if reads_s3(connection, delta_options(table_url, access)) else PYARROW
+
+
 def _dataset(
     paths: Sequence[str],
     table_url: str,
@@ -246,4 +301,8 @@ def _conditions(wanted: Window) -> list[str]:
 
 
 def _literal(texts: Sequence[str]) -> str:
-    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
+    return "[" + ", ".join(_quoted(text) for text in texts) + "]"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

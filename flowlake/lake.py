@@ -19,6 +19,7 @@ from flowlake.doors import (
     TRANSIT_GATEWAY_FLOWS,
     View,
     damaged,
+    door,
     lock,
     open_connection,
     refused,
@@ -70,11 +71,10 @@ class Lake:
 
     def door(self, *hunted: Indicator) -> str:
         """What reads the files of a question, or of a hunt for these."""
-        if not is_remote(self.url):
-            return "DuckDB, from local files"
-        if hunted and all(each.kind != "network" for each in hunted):
+        addresses = hunted and all(each.kind != "network" for each in hunted)
+        if addresses and is_remote(self.url):
             return "Polars, over S3"
-        return "DuckDB, through PyArrow over S3"
+        return door(self._tables.table_url("flows"), self._tables.access)
 
     @property
     def tables(self) -> Tables:
@@ -310,7 +310,8 @@ class Lake:
 
         It has ``flows`` and ``transit_gateway_flows`` (of the window), ``objects``, ``rejects``,
         and the small tables such as ``protocols``. It is set to UTC, and can neither open other
-        files nor change its settings.
+        files nor change its settings. DuckDB's COPY can still write over the lake's own, so where
+        the SQL is not yours, use `sql`, or credentials that may only read.
         """
         return self._connection(self._views(window(since, until, account, region)))
 
