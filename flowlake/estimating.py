@@ -50,12 +50,11 @@ class Rates(NamedTuple):
 RATES = Rates(0.9, 0.0003, 0.1, 0.00007, 25, 0.6, 4_000, 0.005 / 1000, 0.0004 / 1000)
 """Measured in November 2026 on two cores of an AMD EPYC, seeded flow logs on a local disk.
 
-Start: an object of ten records. Object: 2,000 objects of ten records, 0.15 ms, and 0.3 ms for obstore
-to fetch one from S3. Megabyte: four objects of 250,000 records, 0.08 s in the default format, 0.11
-in the alphabetical one, 0.13 in all fields of version 11. Plan: 8,000
-objects against 2,000, on a Dask cluster. Record: those of 250,000 records, 17, 29 and 29 bytes; 45
-in objects of ten. Parquet: the same, 0.58, 0.43 and 0.44; 0.8 in objects of a hundred. File: one
-of ten records.
+Start: an object of ten records. Object: 2,000 objects of ten records, 0.15 ms, and 0.3 ms for
+obstore to fetch one from S3. Megabyte: four objects of 250,000 records, 0.08 s in the default
+format, 0.11 in the alphabetical one, 0.13 in all fields of version 11. Plan: 8,000 objects against
+2,000, on a Dask cluster. Record: those of 250,000 records, 17, 29 and 29 bytes; 45 in objects of
+ten. Parquet: the same, 0.58, 0.43 and 0.44; 0.8 in objects of a hundred. File: one of ten records.
 
 Prices: S3 Standard in us-east-1, as https://c3x.dev/blog/s3-request-fees-explained repeats them
 from AWS's page; read in November 2026."""
