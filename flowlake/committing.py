@@ -17,6 +17,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -191,8 +192,8 @@ class Tables:
         ``flows`` is read first: a ledger read before it could hide that batch n had landed.
         """
         flows = self.table("flows")
-        rejects = self.table("rejects")
-        objects = self.table("objects")
+        with ThreadPoolExecutor(2) as pool:  # on S3 each takes several requests
+            rejects, objects = pool.map(self.table, ("rejects", "objects"))
         return Head(flows, objects, rejects, _batch(flows), self._read_ledger(objects))
 
     def head(self) -> Head:

@@ -255,7 +255,7 @@ class _Run:
             return read_flows(table, root, old, options)
         rows = pl.read_parquet(
             [f"{root}/{path}" for path in old["path"]],
-            schema=pl.DataFrame(pa.schema(table.schema()).empty_table()).schema,
+            schema=pl.Schema(pa.schema(table.schema())),
             hive_partitioning=False,
             missing_columns="insert",
             storage_options=options,

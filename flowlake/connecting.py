@@ -179,7 +179,7 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", lake: Lake, wanted: Win
     past = lake.view("history", Window(None, wanted.since, wanted.accounts, wanted.regions))
     before = replace(past, paths=[]) if wanted.since is None else past
     shown = lake.flows().collect_schema()
-    stored = pl.DataFrame(pa.schema(lake.tables.table("flows").schema()).empty_table()).schema
+    stored = pl.Schema(pa.schema(lake.tables.table("flows").schema()))
 
     if is_remote(lake.url):
         # A view is bound when it is made: here the files come through s3fs, later through httpfs.

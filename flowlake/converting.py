@@ -42,9 +42,12 @@ TASK_BYTES = 32 << 20
 TASK_OBJECTS = 2_000
 COMMIT_OBJECTS = 20_000
 COMMIT_SECONDS = 30.0
+THREADS = 2
+"""Up to so many workers are threads: as fast, and with half the memory. More of them would wait for
+Python's one interpreter."""
+
 PROCESS_BYTES, PROCESS_OBJECTS = 64 << 20, 1_000
-"""For less than this for each core to read, threads of one process are done before processes have
-started."""
+"""For less than this for each core to read, threads are done before processes have started."""
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +137,8 @@ def convert(
             log's ``LogFormat``. AWS's default formats are known. Without ``fields``, EC2 is asked
             for the formats of the flow logs that deliver to a log group, where that is allowed.
         retry: read unreadable and skipped objects again.
-        workers: processes; by default one a core, or threads where there is little to do. 1
-            converts in this process. A script with more must guard its main code with
+        workers: processes; by default one a core, or threads where there is little to do and on
+            two cores. 1 converts in this process. A script with more must guard its main code with
             ``__name__``.
         memory: bytes, or a size such as ``2GB``, that the processes stay below together: half of
             the machine's by default. Where it is little, there are fewer workers.
@@ -303,9 +306,9 @@ class _Run:
         self, new: list[RawObject], head: Head, workers: int | None, executor: Executor | None
     ) -> None:
         count = workers or threads(executor) or cores()
-        little = len(new) < count * PROCESS_OBJECTS
-        little = little and sum(raw.size for raw in new) < count * PROCESS_BYTES
-        processes = workers is not None or not little
+        many = len(new) >= count * PROCESS_OBJECTS
+        much = many or sum(raw.size for raw in new) >= count * PROCESS_BYTES
+        processes = workers is not None or (count > THREADS and much)
         each = MOST
         if executor is None:
             count, each = shared_out(self._memory, count, processes=processes)

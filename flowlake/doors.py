@@ -100,7 +100,7 @@ def open_connection(
     for view in views:
         source = f"all_{view.name}"
         if not view.paths:
-            connection.register(source, arrow_schema(schema).empty_table())
+            connection.register(source, pa.Table.from_batches([], schema=arrow_schema(schema)))
         elif by == PYARROW:
             connection.register(
                 source, _dataset(view.paths, table_url, access, stored, partition_by)

@@ -72,7 +72,7 @@ def read_flows(
         LakeError: when the files do not have the rows that the log says.
     """
     partition: dict[str, str] = files["partition"][0]
-    stored = pl.DataFrame(pa.schema(flows.schema()).empty_table()).schema
+    stored = pl.Schema(pa.schema(flows.schema()))
     parts = []
     for group in in_groups(files, READ_ROWS):
         scan = pl.scan_parquet(

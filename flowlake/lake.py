@@ -55,7 +55,7 @@ class Lake:
         self._enrichment = enrichment
         self._flows = tables.table("flows")
         self._files = live_files(self._flows)
-        self._stored = pl.DataFrame(pa.schema(self._flows.schema()).empty_table()).schema
+        self._stored = pl.Schema(pa.schema(self._flows.schema()))
         known = polars_schema()
         unknown = {name: t for name, t in self._stored.items() if name not in known}
         self._schema = pl.Schema({**known, **unknown})
@@ -166,7 +166,7 @@ class Lake:
         ledger = self._tables.ledger()
         live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
         if not files:
-            rejects = pl.DataFrame(REJECTED.empty_table())
+            rejects = pl.DataFrame(schema=pl.Schema(REJECTED))
         else:
             rejects = pl.read_parquet(
                 files,

@@ -52,7 +52,7 @@ def reread(
     Raises:
         StorageError: when the lake's files cannot be reached.
     """
-    stored = pl.DataFrame(pa.schema(head.flows.schema()).empty_table()).schema
+    stored = pl.Schema(pa.schema(head.flows.schema()))
     gone: list[int] = []
     read = 0
     done = Progress(objects=chosen.height, bytes=int(chosen["size"].sum()))

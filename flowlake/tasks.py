@@ -62,7 +62,7 @@ class Task:
 class TaskResult:
     """What a task wrote and counted; nothing of it is in the lake yet."""
 
-    ledger: pa.Table = field(default_factory=OBJECTS.empty_table)
+    ledger: pa.Table = field(default_factory=lambda: pa.Table.from_batches([], schema=OBJECTS))
     flows: list[DataFile] = field(default_factory=list)
     rejects: list[DataFile] = field(default_factory=list)
     columns: set[str] = field(default_factory=set)
@@ -142,7 +142,8 @@ class _Conversion:
                 self._read_alone(*read)
         self._write_flows()
         self._write_rejects()
-        self._result.ledger = pa.Table.from_pylist(self._ledger, schema=OBJECTS)
+        ledger = pl.DataFrame(self._ledger, schema=pl.Schema(OBJECTS), orient="row")
+        self._result.ledger = ledger.to_arrow().cast(OBJECTS)
         return self._result
 
     def _arrived(self) -> Iterator[tuple[RawObject, Body]]:

@@ -238,10 +238,16 @@ def _compact(codes: npt.NDArray[np.int32], values: pa.Array) -> pa.DictionaryArr
     """A dictionary array of these codes that carries only the values they use."""
     used = np.zeros(len(values) + 1, np.bool_)
     used[codes] = True  # -1, null, marks the last place, which holds no value
-    nulls = codes < 0 if used[-1] else None
+    there = _bits(codes >= 0) if used[-1] else None
     again = (np.cumsum(used) - 1).astype(np.int32)
-    indices = pa.array(again[codes], mask=nulls)
-    return pa.DictionaryArray.from_arrays(indices, values.filter(pa.array(used[:-1])))
+    # Not pa.array, which imports pandas where there is one.
+    indices = pa.Array.from_buffers(pa.int32(), len(codes), [there, pa.py_buffer(again[codes])])
+    kept = pa.Array.from_buffers(pa.bool_(), len(values), [None, _bits(used[:-1])])
+    return pa.DictionaryArray.from_arrays(indices, values.filter(kept))
+
+
+def _bits(flags: npt.NDArray[np.bool_]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))
 
 
 def _statistics(

@@ -54,7 +54,7 @@ def _objects(listed: pl.DataFrame) -> Iterator[pl.DataFrame]:
 class Bucket:
     """One S3 bucket, by obstore."""
 
-    requests_in_flight = 32
+    requests_in_flight = 64
 
     def __init__(self, bucket: str, access: Access) -> None:
         from obstore.store import S3Store
@@ -272,7 +272,7 @@ class Bucket:
                 answer = obstore.get(
                     self._store, self._path(url), options={"if_match": match} if match else None
                 )
-                if answer.meta["size"] > LARGE:
+                if answer.range[1] > LARGE:
                     return on_disk(map(bytes, answer.stream(min_chunk_size=PIECE)), url)
                 return bytes(answer.bytes())
             except _odd_path():
