@@ -84,7 +84,7 @@ def chdb_insert(source: str, target: str, header: Sequence[str]) -> None:
     kinds = _kinds(header, "String", "Int32", "Int64")
     typed = ", ".join(f"`{name}` Nullable({kind})" for name, kind in kinds.items())
     Path(target).mkdir()
-    chdb.query(  # type: ignore[no-untyped-call]
+    chdb.query(
         f"""INSERT INTO FUNCTION file('{target}/all.parquet', 'Parquet')
             SELECT * FROM file('{source}/{OBJECTS}', 'CSVWithNames', '{typed}')
             SETTINGS format_csv_delimiter = ' ', format_csv_null_representation = '-',
