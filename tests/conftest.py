@@ -71,6 +71,7 @@ def running_s3(folder: Path) -> Iterator[str]:
             [
                 *(weed, "mini", f"-dir={folder}", f"-s3.config={config}"),
                 *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
+                "-master.volumeSizeLimitMB=16",  # more volumes: each bucket takes several
                 *("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                 *(f"-filer.localSocket={folder}/f.sock", f"-s3.localSocket={folder}/s.sock"),
                 *(f"-{name}={port}" for name, port in ports.items()),
