@@ -10,6 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def _remote(parquet: Path, lake: Path, runs: int) -> str:
             for what, paths in files.items():
                 keys = [path.removeprefix("s3://") for path in paths]
                 for door, scan in DOORS.items():
-                    ways[what, door] = lambda keys=keys, scan=scan: scan(keys)  # type: ignore[misc]
+                    ways[what, door] = partial(scan, keys)
             rows_found = set()
             for number in range(runs + 1):
                 for way, work in ways.items():

@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import sys
+from functools import partial
 
 from benchmarks.measuring import flowlake, goal, middle, table, timed
 
@@ -21,7 +22,7 @@ def section(quick: bool = False) -> str:
     found: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
-            found[name].append(1000 * timed(lambda c=command: _run(c)))  # type: ignore[misc]
+            found[name].append(1000 * timed(partial(_run, command)))
     rows = [[f"`{name}`", middle(times, 0)] for name, times in found.items()]
     lines = [
         "## Start",

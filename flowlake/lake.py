@@ -6,8 +6,7 @@ are never opened, then rows are filtered exactly. No query repeats it.
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -34,7 +33,7 @@ from flowlake.indicators import Indicator, parse_indicator
 from flowlake.queries import bind, load_query, run
 from flowlake.status import Status, sum_up
 from flowlake.storage import Access, canonical, delta_options, is_remote
-from flowlake.window import Window, window
+from flowlake.window import Window, before, window
 
 if TYPE_CHECKING:
     import duckdb
@@ -132,7 +131,7 @@ class Lake:
             account: only this ``account_id`` or these.
             region: only this ``region`` or these.
         """
-        past = _before(window(since, None, account, region), days)
+        past = before(window(since, None, account, region), days)
         return self._records(self.view("history", past))
 
     def _records(self, view: View) -> pl.LazyFrame:
@@ -208,7 +207,7 @@ class Lake:
                     f"{name} compares a window with the days before it: say where it begins, with "
                     "since (--since 24h, or a date)."
                 )
-            views.append(self.view("history", _before(wanted, values[query.history])))
+            views.append(self.view("history", before(wanted, values[query.history])))
         return run(self._connection(views, sql), query, values)
 
     def hunt(
@@ -396,16 +395,6 @@ def open_lake(
     """
     where = lake if lake is not None else os.environ.get("FLOWLAKE_LAKE", "lake")
     return Lake(Tables(canonical(where), access), enrichment or given_enrichment())
-
-
-def _before(wanted: Window, days: int) -> Window:
-    """The days before a window, of the same accounts and regions."""
-    assert wanted.since is not None
-    try:
-        begin = wanted.since - timedelta(days=days)
-    except OverflowError:
-        begin = None
-    return replace(wanted, since=begin, until=wanted.since)
 
 
 def _conditions(wanted: Window) -> list[pl.Expr]:

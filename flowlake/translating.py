@@ -8,7 +8,6 @@ an engine is not known to say the same way is refused by name.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from types import MappingProxyType
@@ -34,7 +33,7 @@ from flowlake.rewriting import (
     worked_out,
     written_out,
 )
-from flowlake.window import Window, window
+from flowlake.window import Window, before, window
 
 if TYPE_CHECKING:
     import duckdb
@@ -204,11 +203,7 @@ def _seen(query: Query, kind: str, wanted: Window, values: dict[str, Any]) -> Wi
             f"{query.name} compares a window with the days before it: say where it begins, with "
             "since (--since 24h, or a date)."
         )
-    try:
-        begin = wanted.since - timedelta(days=values[str(query.history)])
-    except OverflowError:
-        begin = None
-    return replace(wanted, since=begin, until=wanted.since)
+    return before(wanted, values[str(query.history)])
 
 
 def _records(kind: str, table: str, wanted: Window) -> exp.Query:

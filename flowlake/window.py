@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from flowlake.errors import UsageError
@@ -48,6 +48,16 @@ def window(
     return Window(
         begin, end, accounts, (region,) if isinstance(region, str) else tuple(region or ())
     )
+
+
+def before(wanted: Window, days: int) -> Window:
+    """The days before a window that begins somewhere, of the same accounts and regions."""
+    assert wanted.since is not None
+    try:
+        begin = wanted.since - timedelta(days=days)
+    except OverflowError:
+        begin = None
+    return replace(wanted, since=begin, until=wanted.since)
 
 
 def parse_time(time: datetime | str, now: datetime) -> datetime:

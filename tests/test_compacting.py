@@ -468,6 +468,23 @@ def test_a_conversion_adds_rows_under_a_compaction(
     assert_right(place, clean(place, tmp_path))
 
 
+def lose_the_answer(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, table: str | None = None
+) -> list[bool]:
+    """Let the first commit, of a table or of any, land and raise; the list is filled by then."""
+    commit, lost = Tables._commit_table, list[bool]()
+
+    def lose(self: Tables, handle: Any, *more: Any) -> None:
+        commit(self, handle, *more)
+        wanted = table is None or handle.table_uri.rstrip("/").endswith(f"/{table}")
+        if wanted and not lost:
+            lost.append(True)
+            raise error
+
+    monkeypatch.setattr(Tables, "_commit_table", lose)
+    return lost
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_a_commit_that_lands_and_seems_refused(
     tmp_path: Path, table: str, monkeypatch: pytest.MonkeyPatch
@@ -477,16 +494,7 @@ def test_a_commit_that_lands_and_seems_refused(
     fill(place, 6)
     convert(place)
     before, lake = everything(f"{place}/lake"), f"{place}/lake"
-    commit = Tables._commit_table
-    lost: list[bool] = []
-
-    def lose_the_answer(self: Tables, handle: Any, *more: Any) -> None:
-        commit(self, handle, *more)
-        if handle.table_uri.rstrip("/").endswith(f"/{table}") and not lost:
-            lost.append(True)
-            raise flowlake.CommitConflict("refused")
-
-    monkeypatch.setattr(Tables, "_commit_table", lose_the_answer)
+    lost = lose_the_answer(monkeypatch, flowlake.CommitConflict("refused"), table)
     done = compact(lake)
     assert lost
     assert done.overtaken == 0
@@ -503,18 +511,10 @@ def test_a_commit_that_lands_and_seems_to_fail(
     fill(place, 6)
     convert(place)
     before, lake = everything(f"{place}/lake"), f"{place}/lake"
-    commit = Tables._commit_table
-    lost: list[bool] = []
-
-    def lose_the_answer(self: Tables, handle: Any, *more: Any) -> None:
-        commit(self, handle, *more)
-        if not lost:
-            lost.append(True)
-            raise flowlake.StorageError("S3 cannot be reached")
-
-    monkeypatch.setattr(Tables, "_commit_table", lose_the_answer)
+    lost = lose_the_answer(monkeypatch, flowlake.StorageError("S3 cannot be reached"))
     with pytest.raises(flowlake.StorageError, match="cannot be reached"):
         compact(lake, commit_seconds=seconds)
+    assert lost
     assert_same(everything(lake), before)
     compact(lake)
     assert file_counts(lake) == {"flows": 2, "objects": 1, "rejects": 1}

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from isal import igzip
 
 import flowlake
-from flowlake import planning, storage
+from flowlake import converting, planning, storage
 from flowlake.committing import Tables
 from flowlake.converting import Progress
 from flowlake.errors import LakeError, StorageError, UsageError
@@ -293,3 +294,38 @@ def test_an_objects_number_is_the_same_everywhere(tmp_path: Path) -> None:
     one, two = (Tables(str(tmp_path / name)).ledger()["object_id"] for name in ("one", "two"))
     assert one.to_list() == two.to_list()
     assert one[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked", "much", "staff"),
+    [
+        (2, None, True, "2 threads"),
+        (4, None, False, "4 threads"),
+        (4, None, True, "4 processes"),
+        (4, 2, False, "2 processes"),
+    ],
+    ids=["two cores", "little to do", "much to do", "as asked"],
+)
+def test_who_converts(
+    tmp_path: Path,
+    machine: int,
+    asked: int | None,
+    much: bool,
+    staff: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(4):
+        put(str(tmp_path), *raw_object(number))
+    monkeypatch.setattr(converting, "cores", lambda: machine)
+    monkeypatch.setattr(converting, "TASK_OBJECTS", 1)
+    if much:
+        monkeypatch.setattr(converting, "PROCESS_OBJECTS", 1)
+    told: list[Progress] = []
+    flowlake.convert(
+        f"{tmp_path}/raw",
+        lake=f"{tmp_path}/lake",
+        workers=asked,
+        memory="4GB",
+        progress=lambda done: told.append(replace(done)),
+    )
+    assert {done.workers for done in told if done.workers} == {staff}

@@ -4,6 +4,7 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -182,10 +183,10 @@ def test_beside_compactions_and_a_conversion(tmp_path: Path) -> None:
     ids=["short", "long", "negative"],
 )
 def test_a_retention_that_is_not_to_be_had(
-    tmp_path: Path, given: dict[str, timedelta], words: str
+    tmp_path: Path, given: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(flowlake.UsageError, match=words):
-        vacuum(tmp_path / "lake", **given)  # type: ignore[arg-type]
+        vacuum(tmp_path / "lake", **given)
 
 
 def test_there_is_no_lake(place: str) -> None:
