@@ -27,8 +27,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("storage.wildcards", "storage.events", "storage.inventory"),
     ),
     ("storage.object_list",),
-    ("window", "storage", "memory", "query_file", "macros", "analyses.counting"),
-    ("layout", "queries"),
+    ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
+    ("layout", "queries", "detections.incidents", "detections.connections"),
     (
         "samples",
         "reading.formats",
@@ -51,7 +51,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("converting", "doors"),
         *(f"analyses.{room}" for room in ROOMS),
     ),
-    ("analyses", "compacting"),
+    ("analyses", "compacting", "detections"),
     (
         *("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
         *("rewriting", "registering"),

@@ -1,0 +1,12 @@
+"""Traffic that looks wrong: each kind of alarm is a function over flows.
+
+The functions are pure: they take flows as a LazyFrame with the lake's schema and give a frame of
+``incidents.INCIDENTS``.
+"""
+
+from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
+
+DETECTIONS: tuple[Detection, ...] = ()
+"""Every kind of alarm."""
+
+__all__ = ["DETECTIONS", "GAP", "INCIDENTS", "Detection", "Parameter"]
