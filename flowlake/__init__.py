@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flowlake.enrichment import Enrichment
     from flowlake.errors import (
         CommitConflict,
+        DeliveryFailed,
         FlowLakeError,
         LakeError,
         NotAFlowLog,
@@ -35,6 +36,7 @@ __all__ = [
     "Access",
     "CommitConflict",
     "Compaction",
+    "DeliveryFailed",
     "Enrichment",
     "FlowLakeError",
     "Indicator",
@@ -73,6 +75,7 @@ _HOMES = {
     "flowlake.enrichment": ("Enrichment",),
     "flowlake.errors": (
         "CommitConflict",
+        "DeliveryFailed",
         "FlowLakeError",
         "LakeError",
         "NotAFlowLog",

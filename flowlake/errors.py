@@ -9,6 +9,7 @@
     ├── ObjectUnreadable    one raw object is not a readable flow log             exit 1
     │   └── NotAFlowLog     it is something else altogether
     ├── WorkersLost         a conversion's workers died, or cannot be reached     exit 1
+    ├── DeliveryFailed      a finding was not taken where it was to go            exit 1
     └── LakeError           no lake there, or a lake that contradicts itself      exit 1
         └── CommitConflict  another process committed to the lake first
 
@@ -49,6 +50,10 @@ class NotAFlowLog(ObjectUnreadable):
 
 class WorkersLost(FlowLakeError):
     """The workers of a conversion died or cannot be reached; what was committed stays."""
+
+
+class DeliveryFailed(FlowLakeError):
+    """A finding was not taken where it was to go; the message has no secret of that place."""
 
 
 class LakeError(FlowLakeError):

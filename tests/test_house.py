@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("storage.object_list",),
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
-    ("layout", "queries", "detections.incidents", "detections.connections"),
+    ("layout", "queries", "wording", "detections.incidents", "detections.connections"),
     (
         "samples",
         "reading.formats",
@@ -54,7 +54,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("analyses", "compacting", "detections"),
     (
         *("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
-        *("rewriting", "registering"),
+        *("rewriting", "registering", "delivering"),
     ),
     ("lake", "translating"),
     ("verifying", "rendering", "connecting"),
