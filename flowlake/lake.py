@@ -81,6 +81,18 @@ class Lake:
         return self._tables
 
     @property
+    def version(self) -> int:
+        """The version of ``flows`` that is seen."""
+        return self._flows.version()
+
+    def spans(self) -> list[tuple[datetime, datetime]]:
+        """From which start to which the records of each file of ``flows`` go, by the log."""
+        ends = ("min.start_time", "max.start_time")
+        if not self._files.height or ends[0] not in self._files.columns:
+            return []
+        return self._files.select(ends).drop_nulls().rows()
+
+    @property
     def partition_by(self) -> tuple[str, ...]:
         """The partition columns of ``flows``."""
         return tuple(self._flows.metadata().partition_columns)
