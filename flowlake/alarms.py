@@ -313,7 +313,7 @@ def _with_places(
     for row in seen.iter_rows(named=True):
         for name in columns:
             places[row[name]].add((row["account_id"], row["region"]))
-    called = names_of(names, ends)
+    called: dict[str | None, str] = {}
     return [
         {
             **finding,
@@ -336,12 +336,20 @@ def evidence(finding: Finding, lake: str) -> str:
     """The command that shows a finding's records."""
     statement = f"SELECT * FROM flows WHERE {finding['condition']} ORDER BY start_time"
     until = finding["last_seen"] + timedelta(seconds=1)
-    return shlex.join(
-        [
-            *("flowlake", "sql", statement, "--lake", lake),
-            *("--since", f"{finding['first_seen']:%FT%TZ}", "--until", f"{until:%FT%TZ}"),
-        ]
+    plain = not set(statement) & set('"$`\\!')
+    told = f'"{statement}"' if plain else shlex.quote(statement)
+    return (
+        f"flowlake sql {told} --lake {shlex.quote(lake)} "
+        f"--since {finding['first_seen']:%FT%TZ} --until {until:%FT%TZ}"
     )
+
+
+def records_of(lake: Lake, finding: Finding, top: int) -> pl.DataFrame:
+    """The first of a finding's records, the columns that any of them has a value in."""
+    until = finding["last_seen"] + timedelta(seconds=1)
+    statement = f"SELECT * FROM flows WHERE {finding['condition']} ORDER BY start_time LIMIT {top}"
+    records = lake.sql(statement, since=finding["first_seen"], until=until).pl()
+    return records[[each.name for each in records if each.null_count() < records.height]]
 
 
 def as_told(finding: Finding, lake: str, state: str = "new") -> dict[str, Any]:

@@ -28,6 +28,7 @@ from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
 from flowlake.fields import polars_schema
 from flowlake.files import file_urls, live_files
+from flowlake.findings import findings
 from flowlake.hunting import HUNTING, hunt, near, summarise
 from flowlake.indicators import Indicator, parse_indicator
 from flowlake.queries import bind, load_query, run
@@ -187,6 +188,10 @@ class Lake:
         return rejects.join(live.select("object_id", "url"), on="object_id").sort(
             "url", "line_number", nulls_last=False
         )
+
+    def findings(self) -> pl.DataFrame:
+        """What the alarms found, newest first; columns as ``findings.FINDINGS``."""
+        return findings(self._tables)
 
     def query(
         self,

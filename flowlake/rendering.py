@@ -60,15 +60,30 @@ def write_frame(frame: pl.DataFrame, style: Format, output: Path | None = None) 
     """
     if output is None and style is Format.parquet and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add --output FILE, or redirect.")
+    if output is None and style is Format.table and sys.stdout.isatty():
+        sys.stdout.write(terminal_text(frame, shutil.get_terminal_size().columns))
+        sys.stdout.flush()
+    else:
+        _to(output, lambda file: _write(frame, style, file))
+
+
+def write_json(values: Sequence[Any], output: Path | None = None) -> None:
+    """Write mappings as one JSON array, to a file or to standard output.
+
+    Raises:
+        StorageError: when the file cannot be written.
+    """
+    _to(output, lambda file: _put(file, _json(values)))
+
+
+def _to(output: Path | None, write: Callable[[BinaryIO], None]) -> None:
+    """Write to a file, or to standard output."""
     try:
         if output is not None:
             with output.open("wb") as file:
-                _write(frame, style, file)
-        elif style is Format.table and sys.stdout.isatty():
-            sys.stdout.write(terminal_text(frame, shutil.get_terminal_size().columns))
-            sys.stdout.flush()
+                write(file)
         else:
-            _write(frame, style, sys.stdout.buffer)
+            write(sys.stdout.buffer)
             sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
@@ -87,14 +102,19 @@ def _write(frame: pl.DataFrame, style: Format, file: BinaryIO) -> None:
             text = part.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%SZ")
             _put(file, text.encode())
     elif style is Format.json:
-        text = json.dumps(_finite(frame.to_dicts()), default=_iso, indent=1, allow_nan=False)
-        _put(file, text.encode() + b"\n")
+        _put(file, _json(frame.to_dicts()))
     elif style is Format.parquet:
         body = io.BytesIO()  # Polars hides what went wrong with a file it writes to itself
         frame.write_parquet(body)
         _put(file, body.getbuffer())
     else:
         _put(file, table_text(frame).encode())
+
+
+def _json(values: Sequence[Any]) -> bytes:
+    """A JSON array, a value a line or more."""
+    text = json.dumps(_finite(list(values)), default=_iso, indent=1, allow_nan=False)
+    return text.encode() + b"\n"
 
 
 def _put(file: BinaryIO, body: bytes | memoryview) -> None:

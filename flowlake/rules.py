@@ -28,7 +28,7 @@ from flowlake.addresses import network
 from flowlake.delivering import SETTINGS, Delivery
 from flowlake.detections import DETECTIONS, Detection, Parameter
 from flowlake.errors import UsageError
-from flowlake.scopes import parse_allowed, parse_entry
+from flowlake.scopes import EVERYBODY, NOBODY, Members, parse_allowed, parse_entry
 from flowlake.storage import Access, canonical, open_storage
 from flowlake.window import parse_age
 
@@ -229,6 +229,26 @@ def _alarm(
         texts("regions"),
         MappingProxyType(values),
     )
+
+
+def spelled(value: Any) -> str:
+    """A parameter's value as ``alarms.toml`` has it; nothing for None."""
+    match value:
+        case None | Members():
+            return '["any"]' if value is EVERYBODY else "[]" if value is NOBODY else ""
+        case timedelta():
+            seconds = int(value.total_seconds())
+            unit = next(u for u, n in _UNITS.items() if seconds % n == 0)
+            return f'"{seconds // _UNITS[unit]}{unit}"'
+        case tuple():
+            return f"[{', '.join(spelled(each) for each in value)}]"
+        case str():
+            return f'"{value}"'
+        case _:
+            return str(value)
+
+
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60}
 
 
 def _unknown(what: str, given: object, known: Any) -> str:

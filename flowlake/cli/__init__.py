@@ -1,7 +1,8 @@
 """The command line: parse, one call of the library, render.
 
 Exit codes: 0 done; 1 an object could not be read, ``verify`` found a gap, the lake or a bucket
-cannot be used, or lines were rejected under ``--strict``; 2 wrong usage; 130 interrupted; 141 the
+cannot be used, or lines were rejected under ``--strict``; 2 wrong usage; 3 an alarm found
+something; 130 interrupted; 141 the
 reader of the output went away.
 """
 
@@ -11,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from flowlake.cli import alarms
 from flowlake.cli.asking import connect, hunt, queries, query, sql
 from flowlake.cli.keeping import convert, inspect, sample, status, verify
 from flowlake.cli.options import note, say
@@ -50,6 +52,7 @@ for _command in (
     *(queries, query, sql, hunt, connect, translate, ddl, sample),
 ):
     app.command()(_command)
+app.add_typer(alarms.app)
 
 
 def main() -> NoReturn:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from flowlake.cli.alarms import FOUND, check, told
 from flowlake.cli.options import (
     AccountOption,
     FieldsOption,
@@ -94,6 +95,12 @@ def convert(
     compact: Annotated[
         bool, typer.Option("--compact", help="Merge small files afterwards: `flowlake compact`.")
     ] = False,
+    alarms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Evaluate these rules afterwards: `flowlake alarms run`."
+        ),
+    ] = None,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FormatOption = "table",
@@ -124,6 +131,8 @@ def convert(
         "objects_from": objects_from,
         "access": access(profile, request_payer),
     }
+    if alarms is not None:
+        check(alarms, given["access"])
     by = None if partition_by is None else partition_by.split(",")
     with nullcontext() if dask is None else dask_executor(dask) as executor:
         if dry_run:
@@ -151,7 +160,8 @@ def convert(
         merged = compacted(lake, given["access"])
         (say if chosen == "table" else note)(compaction_text(merged, lake))
         failed = failed or merged.failures
-    raise typer.Exit(1 if failed else 0)
+    found_any = bool(alarms and report.listed) and told(str(alarms), lake, profile, request_payer)
+    raise typer.Exit(1 if failed else FOUND if found_any else 0)
 
 
 def status(

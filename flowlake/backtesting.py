@@ -1,0 +1,288 @@
+"""Rules replayed over what a lake holds: what they would have told, and what thresholds cost."""
+
+import ipaddress
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+
+from flowlake.alarms import evaluate
+from flowlake.detections import GAP
+from flowlake.errors import UsageError
+from flowlake.interfaces import inventory
+from flowlake.lake import Lake
+from flowlake.rules import Alarm, Rules
+from flowlake.window import parse_time
+
+FACTORS = (0.5, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0)
+"""The thresholds that are tried, as multiples of the one in use."""
+
+SCANS = frozenset({"port_scan", "host_sweep", "slow_scan"})
+"""Kinds that see the same thing from different sides: a label of one is found by any of them."""
+
+LABELS = ("kind", "who", "whom", "first_seen", "last_seen")
+ALLOWED = "allowed"
+"""The kind of a label of what looks like an attack and is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What rules would have told. Frames; times are UTC."""
+
+    scores: pl.DataFrame
+    """``alarm``, ``kind``, ``incidents``, ``a_day``; and where there are labels ``true``,
+    ``labels`` of the kind, ``found`` of them, ``precision``, ``recall``."""
+    thresholds: pl.DataFrame
+    """``alarm``, ``parameter``, ``threshold``, ``in_use``, ``suggested`` and the same figures."""
+    days: pl.DataFrame
+    """``alarm``, ``date``, ``incidents`` that began on it."""
+    incidents: pl.DataFrame
+    """``alarm``, ``kind``, and the columns of ``detections.INCIDENTS``; ``true`` says whether a
+    label has it, null without labels."""
+    missed: pl.DataFrame
+    """The labels that no alarm found."""
+
+
+def read_labels(path: str | os.PathLike[str]) -> pl.DataFrame:
+    """Read known attacks: CSV with ``kind``, ``who``, ``whom``, ``first_seen``, ``last_seen``.
+
+    ``who`` and ``whom`` are addresses, networks or interface ids, or empty; times are UTC. Rows
+    of the kind ``allowed`` are no attacks.
+
+    Raises:
+        UsageError: when it is no such file.
+    """
+    place = Path(path)
+    try:
+        read = pl.read_csv(place, infer_schema=False)
+        if missing := [name for name in LABELS if name not in read.columns]:
+            raise UsageError(f"{place} has no column {missing[0]}: labels have {', '.join(LABELS)}.")
+        now = datetime.now(UTC)
+        times = {
+            name: pl.Series(name, [parse_time(each, now) for each in read[name]])
+            for name in ("first_seen", "last_seen")
+        }
+    except (OSError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+        raise UsageError(f"{place} is no CSV of labels: {error}.") from error
+    return read.with_columns(**{name: each.cast(TIME) for name, each in times.items()})
+
+
+TIME = pl.Datetime("us", "UTC")
+
+
+def backtest(
+    lake: Lake,
+    rules: Rules,
+    *,
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
+    labels: pl.DataFrame | None = None,
+) -> Backtest:
+    """Replay rules over a lake; nothing is kept and nothing delivered.
+
+    An incident is true if a label has it: its time, and who it is, or for what comes from many
+    sources whom. A label is found if an alarm of its kind has it; one of a scan, if any alarm for
+    scans does. The suggested threshold is the one with the best mean of precision and recall (F1),
+    or without labels the lowest with at most one incident a day.
+
+    Args:
+        lake: opened.
+        rules: the alarms.
+        since: only incidents with a trace from then on.
+        until: only incidents with a trace before that.
+        labels: what ``read_labels`` reads.
+
+    Raises:
+        UsageError: for a time that cannot be read, and a scope that cannot be resolved.
+    """
+    now = datetime.now(UTC)
+    held = lake.spans()
+    if not held:
+        raise UsageError("There are no records in the lake.")
+    first = parse_time(since, now) if since is not None else min(begin for begin, _ in held)
+    last = parse_time(until, now) if until is not None else max(end for _, end in held)
+    spans = [
+        (max(begin, first), min(end, last))
+        for begin, end in _together(held)
+        if begin <= last and end >= first
+    ]
+    days = max(sum((end - begin for begin, end in spans), timedelta()) / timedelta(days=1), 1 / 24)
+    known = None if labels is None else labels.filter(
+        pl.col("first_seen") <= last, pl.col("last_seen") >= first
+    )
+    attacks = [] if known is None else known.filter(pl.col("kind") != ALLOWED).to_dicts()
+    names = inventory(lake.tables)
+    scores, thresholds, told = [], [], []
+    found: dict[str, set[int]] = {}
+    for alarm in rules.alarms:
+        all_of_it = evaluate(lake, _lowered(alarm), spans, names=names).to_dicts()
+        judged = [(each, _matches(each, attacks)) for each in all_of_it]
+        limit = _threshold(alarm)
+        of_kind = {n for n, label in enumerate(attacks) if _finds(alarm.kind, label["kind"])}
+        figures = {
+            value: _figures(judged, value, of_kind, days, known is not None)
+            for value in _tried(alarm)
+        }
+        if limit is not None:
+            best = _suggested(figures, limit, known is not None)
+            thresholds += [
+                {
+                    "alarm": alarm.name,
+                    "parameter": alarm.detection.threshold,
+                    "threshold": float(value),
+                    "in_use": value == limit,
+                    "suggested": value == best,
+                    **counted,
+                }
+                for value, counted in figures.items()
+            ]
+        kept = [(i, m) for i, m in judged if limit is None or i["peak"] >= limit]
+        found.setdefault(alarm.kind, set()).update(n for _, m in kept for n in m & of_kind)
+        scores.append({"alarm": alarm.name, "kind": alarm.kind, **figures[limit]})
+        told += [
+            {"alarm": alarm.name, "kind": alarm.kind, **incident, "true": bool(m) if attacks else None}
+            for incident, m in kept
+        ]
+    all_found = set().union(*found.values())
+    incidents = pl.DataFrame(told, infer_schema_length=None)
+    return Backtest(
+        pl.DataFrame(scores, infer_schema_length=None),
+        pl.DataFrame(thresholds, infer_schema_length=None),
+        _by_day(incidents),
+        incidents,
+        pl.DataFrame([each for n, each in enumerate(attacks) if n not in all_found]),
+    )
+
+
+def _together(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    joined: list[tuple[datetime, datetime]] = []
+    for begin, end in sorted(spans):
+        if joined and begin - joined[-1][1] <= timedelta(days=1):
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _threshold(alarm: Alarm) -> float | None:
+    name = alarm.detection.threshold
+    return None if name is None else float(alarm.value(name))
+
+
+def _tried(alarm: Alarm) -> list[float | None]:
+    """The thresholds to try: whole ones where the parameter is a whole number."""
+    limit = _threshold(alarm)
+    if limit is None:
+        return [None]
+    whole = isinstance(alarm.value(str(alarm.detection.threshold)), int)
+    values = [limit * factor for factor in FACTORS]
+    return list(dict.fromkeys(float(max(round(v), 1)) if whole else v for v in values))
+
+
+def _lowered(alarm: Alarm) -> Alarm:
+    """The alarm at the lowest threshold that is tried."""
+    name = alarm.detection.threshold
+    if name is None:
+        return alarm
+    lowest = min(value for value in _tried(alarm) if value is not None)
+    kind = type(alarm.value(name))
+    return replace(alarm, given=MappingProxyType({**alarm.given, name: kind(lowest)}))
+
+
+def _figures(
+    judged: Sequence[tuple[Mapping[str, Any], set[int]]],
+    threshold: float | None,
+    of_kind: set[int],
+    days: float,
+    labelled: bool,
+) -> dict[str, Any]:
+    kept = [matched for each, matched in judged if threshold is None or each["peak"] >= threshold]
+    counted: dict[str, Any] = {"incidents": len(kept), "a_day": len(kept) / days}
+    if labelled:
+        true = sum(bool(matched) for matched in kept)
+        found = len(set().union(*kept) & of_kind)
+        counted |= {
+            "true": true,
+            "labels": len(of_kind),
+            "found": found,
+            "precision": true / len(kept) if kept else None,
+            "recall": found / len(of_kind) if of_kind else None,
+        }
+    return counted
+
+
+def _suggested(
+    figures: Mapping[Any, Mapping[str, Any]], in_use: float, labelled: bool
+) -> float | None:
+    """The best of the thresholds; the one in use where others are no better."""
+
+    def merit(value: float) -> tuple[float, bool]:
+        precision, recall = figures[value]["precision"] or 0, figures[value]["recall"] or 0
+        both = 2 * precision * recall / (precision + recall) if precision + recall else 0
+        return both, value == in_use
+
+    if labelled:
+        return max(figures, key=merit) if figures[in_use]["labels"] else None
+    quiet = [value for value, counted in figures.items() if counted["a_day"] <= 1]
+    return in_use if in_use in quiet else min(quiet, default=max(figures))
+
+
+def _finds(kind: str, labelled: str) -> bool:
+    """Whether an alarm of a kind is one that finds what has a label."""
+    return kind == labelled or {kind, labelled} <= SCANS
+
+
+def _matches(incident: Mapping[str, Any], labels: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Which labels an incident is of."""
+    return {
+        number
+        for number, label in enumerate(labels)
+        if incident["first_seen"] <= label["last_seen"] + GAP
+        and incident["last_seen"] >= label["first_seen"] - GAP
+        and _same(incident, label)
+    }
+
+
+def _same(incident: Mapping[str, Any], label: Mapping[str, Any]) -> bool:
+    who, whom = _place(incident["who"]), _place(incident["whom"])
+    source, target = _place(label["who"]), _place(label["whom"])
+    if who is not None and source is not None:
+        return _touch(who, source)
+    return whom is not None and target is not None and _touch(whom, target)
+
+
+Place = ipaddress.IPv4Network | ipaddress.IPv6Network | str | None
+
+
+def _place(text: str | None) -> Place:
+    """An address or a network, an id as text; None for many sources and for nobody."""
+    if not text or " " in text:
+        return None
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return text
+
+
+def _touch(one: Place, other: Place) -> bool:
+    networks = (ipaddress.IPv4Network, ipaddress.IPv6Network)
+    if isinstance(one, networks) and isinstance(other, networks):
+        return one.version == other.version and one.overlaps(other)
+    return one == other
+
+
+def _by_day(incidents: pl.DataFrame) -> pl.DataFrame:
+    if incidents.is_empty():
+        return pl.DataFrame(
+            schema={"alarm": pl.String, "date": pl.Date, "incidents": pl.Int64}
+        )
+    return (
+        incidents.group_by("alarm", pl.col("first_seen").dt.date().alias("date"))
+        .agg(incidents=pl.len().cast(pl.Int64))
+        .sort("alarm", "date")
+    )
