@@ -61,7 +61,9 @@ def read_labels(path: str | os.PathLike[str]) -> pl.DataFrame:
     try:
         read = pl.read_csv(place, infer_schema=False)
         if missing := [name for name in LABELS if name not in read.columns]:
-            raise UsageError(f"{place} has no column {missing[0]}: labels have {', '.join(LABELS)}.")
+            raise UsageError(
+                f"{place} has no column {missing[0]}: labels have {', '.join(LABELS)}."
+            )
         now = datetime.now(UTC)
         times = {
             name: pl.Series(name, [parse_time(each, now) for each in read[name]])
@@ -112,8 +114,10 @@ def backtest(
         if begin <= last and end >= first
     ]
     days = max(sum((end - begin for begin, end in spans), timedelta()) / timedelta(days=1), 1 / 24)
-    known = None if labels is None else labels.filter(
-        pl.col("first_seen") <= last, pl.col("last_seen") >= first
+    known = (
+        None
+        if labels is None
+        else labels.filter(pl.col("first_seen") <= last, pl.col("last_seen") >= first)
     )
     attacks = [] if known is None else known.filter(pl.col("kind") != ALLOWED).to_dicts()
     names = inventory(lake.tables)
@@ -145,7 +149,12 @@ def backtest(
         found.setdefault(alarm.kind, set()).update(n for _, m in kept for n in m & of_kind)
         scores.append({"alarm": alarm.name, "kind": alarm.kind, **figures[limit]})
         told += [
-            {"alarm": alarm.name, "kind": alarm.kind, **incident, "true": bool(m) if attacks else None}
+            {
+                "alarm": alarm.name,
+                "kind": alarm.kind,
+                **incident,
+                "true": bool(m) if attacks else None,
+            }
             for incident, m in kept
         ]
     all_found = set().union(*found.values())
@@ -278,9 +287,7 @@ def _touch(one: Place, other: Place) -> bool:
 
 def _by_day(incidents: pl.DataFrame) -> pl.DataFrame:
     if incidents.is_empty():
-        return pl.DataFrame(
-            schema={"alarm": pl.String, "date": pl.Date, "incidents": pl.Int64}
-        )
+        return pl.DataFrame(schema={"alarm": pl.String, "date": pl.Date, "incidents": pl.Int64})
     return (
         incidents.group_by("alarm", pl.col("first_seen").dt.date().alias("date"))
         .agg(incidents=pl.len().cast(pl.Int64))

@@ -130,9 +130,7 @@ def findings(tables: Tables) -> pl.DataFrame:
     with explained(tables.url):
         if not deltalake.DeltaTable.is_deltatable(url, delta_options(tables.url, tables.access)):
             return pl.DataFrame(schema=pl.Schema(FINDINGS))
-    return _rows(tables, tables.table("findings")).sort(
-        "last_seen", "id", descending=[True, False]
-    )
+    return _rows(tables, tables.table("findings")).sort("last_seen", "id", descending=[True, False])
 
 
 def _rows(tables: Tables, table: deltalake.DeltaTable) -> pl.DataFrame:

@@ -119,7 +119,9 @@ def parse_rules(text: str, place: str = "alarms.toml") -> Rules:
         raise source.wrong(f"{name!r} is neither [[alarm]] nor [delivery.NAME].", key=name)
     deliveries = given.get("delivery", {})
     alarms = given.get("alarm", [])
-    if not isinstance(deliveries, dict) or not all(isinstance(d, dict) for d in deliveries.values()):
+    if not isinstance(deliveries, dict) or not all(
+        isinstance(d, dict) for d in deliveries.values()
+    ):
         raise source.wrong("A delivery is a table [delivery.NAME].", key="delivery")
     if not isinstance(alarms, list) or not all(isinstance(a, dict) for a in alarms):
         raise source.wrong("An alarm is a table [[alarm]], with two brackets.", key="alarm")
@@ -204,7 +206,9 @@ def _alarm(
         raise wrong(f"severity is one of {', '.join(SEVERITIES)}, not {severity!r}.", "severity")
     for each in texts("deliver"):
         if each not in deliveries:
-            raise wrong(f"{_unknown('delivery', each, deliveries)}: add [delivery.{each}].", "deliver")
+            raise wrong(
+                f"{_unknown('delivery', each, deliveries)}: add [delivery.{each}].", "deliver"
+            )
     for account in texts("accounts"):
         if not re.fullmatch(r"[0-9]{12}", account):
             raise wrong(f"{account!r} is not an AWS account id: write its 12 digits.", "accounts")

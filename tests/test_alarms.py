@@ -379,7 +379,11 @@ def test_what_is_acknowledged_stays_so(tmp_path: Path) -> None:
     (grown,) = run_alarms(lake, config).grown
     assert grown["state"] == "acknowledged"
     row = flowlake.open_lake(lake).findings().row(0, named=True)
-    assert (row["state"], row["acknowledged_by"], row["note"]) == ("acknowledged", "me", "our scanner")
+    assert (row["state"], row["acknowledged_by"], row["note"]) == (
+        "acknowledged",
+        "me",
+        "our scanner",
+    )
     assert row["flows"] == 60
     assert len(told(tmp_path)) == 1
 

@@ -226,9 +226,7 @@ def findings(
 def show(
     finding: Annotated[str, typer.Argument(metavar="ID", help="A finding's id.")],
     lake: LakeOption = "lake",
-    records: Annotated[
-        int, typer.Option(min=0, metavar="N", help="So many of its records.")
-    ] = 20,
+    records: Annotated[int, typer.Option(min=0, metavar="N", help="So many of its records.")] = 20,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FindingFormat = "table",
