@@ -1,7 +1,6 @@
 """Commands that tell: `flowlake alarms run`, and what goes with it."""
 
 import getpass
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
