@@ -29,6 +29,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("storage.object_list",),
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
     ("layout", "queries", "wording", "detections.incidents", "detections.connections"),
+    ("detections.contacts", "detections.evidence"),
+    ("detections.crowds",),
+    ("detections.scans",),
     (
         "samples",
         "reading.formats",

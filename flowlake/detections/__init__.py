@@ -5,8 +5,13 @@ The functions are pure: they take flows as a LazyFrame with the lake's schema an
 """
 
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
+from flowlake.detections.scans import HOST_SWEEP, PORT_SCAN, SLOW_SCAN
 
-DETECTIONS: tuple[Detection, ...] = ()
+DETECTIONS: tuple[Detection, ...] = (
+    PORT_SCAN,
+    HOST_SWEEP,
+    SLOW_SCAN,
+)
 """Every kind of alarm."""
 
 __all__ = ["DETECTIONS", "GAP", "INCIDENTS", "Detection", "Parameter"]

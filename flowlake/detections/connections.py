@@ -2,10 +2,12 @@
 
 A flow log has packets of one direction in a record, and does not say who began. Here both
 directions are put together, and the client is told from what there is: ``tcp_flags`` where the
-format has them, else that nobody answered, else the ports, else who was first.
+format has them, else how many ports it faces, else that nobody answered, else the ports, else who
+was first.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import polars as pl
 
@@ -17,21 +19,40 @@ TCP, UDP = 6, 17
 SYN, RST, SYN_AND_ACK = 2, 4, 18
 """Bits of ``tcp_flags``. AWS guide, "Flow log record fields": ACK is told only beside SYN."""
 
-BARE = 64
-"""Bytes a packet of TCP that carries no data has at most, by the mean of a record: 40 without
-options, 60 with a SYN's usual ones (RFC 9293, section 3.1), and a little for what counts frames."""
+BARE = 74
+"""Bytes a packet of TCP over IPv4 that carries no data has at most, by the mean of a record: 40
+without options, 60 with a SYN's usual ones (RFC 9293, section 3.1), 14 more as a frame."""
 
-TRIES = 6
+RESET, STAMPED = 40, 52
+"""Bytes of a reset, which has no options, and of an acknowledgment with time stamps (RFC 7323)."""
+
+IPV6_MORE = 20
+"""Bytes that the header of IPv6 is longer by (RFC 8200)."""
+
+TRIES = 7
 """Packets of a record with which somebody knocks in vain: a SYN is sent again 6 times (RFC 9293
 leaves it open; Linux, tcp_syn_retries)."""
 
 EPHEMERAL = 32_768
 """Where Linux takes the ports of clients from (ip_local_port_range)."""
 
+NEVER_A_CLIENT, FACED = 512, 3
+"""Below this port nobody's client has its port: even rresvport(3) stops there. A socket that faces
+so many of one address there knocks on them, whatever its own port is."""
+
+SERVED = 10
+"""A reserved port that faces so many ports of one address, nine in ten of them those that clients
+take, is a server's."""
+
 _ENDS = ("low", "low_port", "high", "high_port", "protocol")
 
 
-def connections(flows: pl.LazyFrame, marks: Mapping[str, Members] | None = None) -> pl.LazyFrame:
+def connections(
+    flows: pl.LazyFrame,
+    marks: Mapping[str, Members] | None = None,
+    *,
+    idle: timedelta | None = None,
+) -> pl.LazyFrame:
     """Put the records of each connection together, and tell its client from its server.
 
     A record with the addresses of the packet itself (``pkt_srcaddr``, ``pkt_dstaddr``) goes by
@@ -41,7 +62,7 @@ def connections(flows: pl.LazyFrame, marks: Mapping[str, Members] | None = None)
     Columns: ``client``, ``client_port``, ``server``, ``server_port``, ``protocol``;
     ``first_seen``, ``last_seen``; ``flows``, the records of both directions; ``packets``, ``bytes``
     from the client, ``reply_packets``, ``reply_bytes`` from the server; ``outcome``: ``refused`` by
-    a security group or a network ACL, ``unanswered``, ``reset`` before any data was exchanged,
+    a security group or a network ACL, ``unanswered``, ``reset`` where nothing but resets came back,
     ``unknown`` where only answers were recorded, or only one direction and it has data, else
     ``answered``;
     ``failed``, the first three of these. For each mark ``client_NAME`` and ``server_NAME``:
@@ -50,9 +71,11 @@ def connections(flows: pl.LazyFrame, marks: Mapping[str, Members] | None = None)
     Args:
         flows: records; a connection that they show in part is judged by that part.
         marks: whom to look for at either end, by name.
+        idle: two sockets that are silent for longer, and then talk again, have another connection;
+            without it they have one, however long they were silent.
     """
     held = dict(marks or {})
-    pairs = _in_pairs(_records(flows, held), list(held))
+    pairs = _in_pairs(_records(flows, held), list(held), idle)
     forward = _low_is_client(pairs)
 
     def of_client(name: str) -> pl.Expr:
@@ -107,12 +130,16 @@ def _records(flows: pl.LazyFrame, marks: Mapping[str, Members]) -> pl.LazyFrame:
         first_seen=pl.coalesce("start_time", "end_time"),
         last_seen=pl.coalesce("end_time", "start_time"),
         rejected=(pl.col("action") == "REJECT").fill_null(False),
-        **{f"source_{name}": members.hold("srcaddr") for name, members in marks.items()},
-        **{f"target_{name}": members.hold("dstaddr") for name, members in marks.items()},
+        **{f"source_{name}": _either(who, "srcaddr") for name, who in marks.items()},
+        **{f"target_{name}": _either(who, "dstaddr") for name, who in marks.items()},
     )
 
 
-def _in_pairs(records: pl.LazyFrame, marks: list[str]) -> pl.LazyFrame:
+def _either(members: Members, address: str) -> pl.Expr:
+    return members.hold(address) | members.hold(f"pkt_{address}")
+
+
+def _in_pairs(records: pl.LazyFrame, marks: list[str], idle: timedelta | None) -> pl.LazyFrame:
     """A row for each pair of sockets, whoever sent: ``low`` is the one that sorts first."""
     ahead = (pl.col("source") < pl.col("target")) | (
         (pl.col("source") == pl.col("target")) & (pl.col("source_port") <= pl.col("target_port"))
@@ -143,8 +170,9 @@ def _in_pairs(records: pl.LazyFrame, marks: list[str]) -> pl.LazyFrame:
         ahead=ahead,
         **named,
     )
+    sent = sent.with_columns(part=pl.lit(0, pl.Int64) if idle is None else _part(idle))
     marked = [pl.col(f"{side}_{name}").any() for name in marks for side in ("low", "high")]
-    by_witness = sent.group_by(*_ENDS, "interface_id", "flow_log_id").agg(
+    by_witness = sent.group_by(*_ENDS, "part", "interface_id", "flow_log_id").agg(
         pl.col("first_seen").min(),
         pl.col("last_seen").max(),
         *marked,
@@ -153,7 +181,7 @@ def _in_pairs(records: pl.LazyFrame, marks: list[str]) -> pl.LazyFrame:
         **at("high", ~forth),
     )
     largest = [f"{s}_{n}" for s in ("low", "high") for n in ("records", "packets", "bytes")]
-    return by_witness.group_by(_ENDS).agg(
+    return by_witness.group_by(*_ENDS, "part").agg(
         pl.col("first_seen", "low_first", "high_first").min(),
         pl.col("last_seen").max(),
         pl.col("low_flags", "high_flags").bitwise_or(),
@@ -164,40 +192,99 @@ def _in_pairs(records: pl.LazyFrame, marks: list[str]) -> pl.LazyFrame:
     )
 
 
+def _part(idle: timedelta) -> pl.Expr:
+    """Number the connections of two sockets: a new one begins after a silence."""
+    until_now = pl.col("last_seen").cum_max().shift(1)
+    begins = (pl.col("first_seen") - until_now > idle).fill_null(False)
+    return begins.cast(pl.Int64).cum_sum().over(_ENDS, order_by=("first_seen", "last_seen"))
+
+
 def _low_is_client(pairs: pl.LazyFrame) -> pl.LazyFrame:
     """Add ``forward``: whether the side that sorts first opened the connection."""
     low_opens, high_opens = _opens("low") | _answers("high"), _opens("high") | _answers("low")
+    low_knocks, high_knocks = pl.col("low_reserved") >= FACED, pl.col("high_reserved") >= FACED
+    low_serves, high_serves = _serves("low"), _serves("high")
     only_low, only_high = pl.col("high_records") == 0, pl.col("low_records") == 0
-    low_rank, high_rank = _rank("low_port"), _rank("high_port")
-    low_answers, high_answers = _like_an_answer("low", "high"), _like_an_answer("high", "low")
-    sockets = pl.concat(
-        pairs.select("protocol", address=side, port=f"{side}_port") for side in ("low", "high")
-    )
-    peers = sockets.group_by("address", "port", "protocol").agg(peers=pl.len())
-    with_peers = pairs
-    for side in ("low", "high"):
-        with_peers = with_peers.join(
-            peers.rename({"address": side, "port": f"{side}_port", "peers": f"{side}_peers"}),
-            on=[side, f"{side}_port", "protocol"],
-            how="left",
-        )
-    return with_peers.with_columns(
-        forward=pl.when(low_opens & ~high_opens)
-        .then(True)
-        .when(high_opens & ~low_opens)
-        .then(False)
+    low_rank, high_rank = rank("low_port"), rank("high_port")
+    low_size, high_size = _mean("low"), _mean("high")
+    ports = (pl.col("low_port") != 0) | (pl.col("high_port") != 0)
+    clear = (
+        pl.when(low_opens != high_opens)
+        .then(low_opens)
+        .when(low_knocks != high_knocks)
+        .then(low_knocks)
+        .when(low_serves != high_serves)
+        .then(high_serves)
         .when(only_low)
-        .then(~low_answers)
+        .then(low_rank >= high_rank)
         .when(only_high)
-        .then(high_answers)
+        .then(low_rank > high_rank)
         .when(low_rank != high_rank)
         .then(low_rank > high_rank)
+    )
+    votes = (pl.col("clear").cast(pl.Int64) * 2 - 1).sum().over("low", "high")
+    guess = (
+        pl.when(votes != 0)  # who opens the others of the same two addresses
+        .then(votes > 0)
         .when(pl.col("low_first") != pl.col("high_first"))
         .then(pl.col("low_first") < pl.col("high_first"))
+        # A SYN has options, a reset has none.
+        .when((low_size <= BARE) & (high_size <= BARE) & (low_size != high_size))
+        .then(low_size > high_size)
+        # Without ports, as with ICMP, it is who asks that has many peers.
         .when(pl.col("low_peers") != pl.col("high_peers"))
-        .then(pl.col("low_peers") < pl.col("high_peers"))
+        .then((pl.col("low_peers") < pl.col("high_peers")) == ports)
         .otherwise(pl.col("low_port") >= pl.col("high_port"))
     )
+    return (
+        _with_faces(pairs)
+        .with_columns(clear=clear)
+        .with_columns(forward=pl.col("clear").fill_null(guess))
+    )
+
+
+def _with_faces(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Add what each socket faces: ``peers`` of all, and ports of this other address.
+
+    ``faced`` are these ports, ``reserved`` those no client has, ``usual`` those that clients take.
+    """
+    once = pairs.select(_ENDS).unique()
+    sockets = pl.concat(
+        once.select(
+            *("protocol", pl.col(side).alias("address"), pl.col(f"{side}_port").alias("port")),
+            *(pl.col(other).alias("other"), pl.col(f"{other}_port").alias("other_port")),
+        )
+        for side, other in (("low", "high"), ("high", "low"))
+    )
+    has_ports = pl.col("other_port") > 0
+    faces = (
+        sockets.group_by("address", "port", "protocol", "other")
+        .agg(
+            faced=pl.len(),
+            reserved=(has_ports & (pl.col("other_port") < NEVER_A_CLIENT)).sum(),
+            usual=(rank("other_port") > 0).sum(),
+        )
+        .with_columns(peers=pl.col("faced").sum().over("address", "port", "protocol"))
+    )
+    for side, other in (("low", "high"), ("high", "low")):
+        names = {"address": side, "port": f"{side}_port", "other": other}
+        seen = {name: f"{side}_{name}" for name in ("faced", "reserved", "usual", "peers")}
+        pairs = pairs.join(
+            faces.rename({**names, **seen}),
+            on=[side, f"{side}_port", "protocol", other],
+            how="left",
+        )
+    return pairs
+
+
+def _serves(side: str) -> pl.Expr:
+    faced, usual = pl.col(f"{side}_faced"), pl.col(f"{side}_usual")
+    reserved = pl.col(f"{side}_port").is_between(1, 1023)
+    return reserved & (faced >= SERVED) & (usual * 10 >= faced * 9)
+
+
+def _mean(side: str) -> pl.Expr:
+    return pl.col(f"{side}_bytes") / pl.col(f"{side}_packets")
 
 
 def _opens(side: str) -> pl.Expr:
@@ -210,7 +297,7 @@ def _answers(side: str) -> pl.Expr:
     return (flags & SYN_AND_ACK) == SYN_AND_ACK
 
 
-def _rank(port: str) -> pl.Expr:
+def rank(port: str) -> pl.Expr:
     """How like a service a port is: 0 well-known, 1 others, 2 where clients take theirs from."""
     known = pl.Series(sorted(set(reference.lookup("services")["port"]))).implode()
     return (
@@ -222,29 +309,25 @@ def _rank(port: str) -> pl.Expr:
     )
 
 
-def _like_an_answer(sender: str, receiver: str) -> pl.Expr:
-    """Whether what nobody answered may be the late rest of an answer itself, by its ports."""
-    reserved = (pl.col(f"{sender}_port") < 1024) & (pl.col(f"{receiver}_port") >= 1024)
-    service = (_rank(f"{sender}_port") == 0) & (_rank(f"{receiver}_port") == 2)
-    return (reserved & (_rank(f"{receiver}_port") > 0)) | service
-
-
 def _outcome() -> pl.Expr:
     """What came of a connection; sizes are means of its records, which may be of many tries."""
+    packets, replies = pl.col("packets"), pl.col("reply_packets")
+    sent, received = pl.col("bytes"), pl.col("reply_bytes")
+    more = pl.when(pl.col("server").str.contains(":", literal=True)).then(IPV6_MORE).otherwise(0)
     silent = pl.col("reply_records") == 0
     tcp = pl.col("protocol") == TCP
-    ipv6 = pl.col("server").str.contains(":", literal=True)
-    bare = (pl.col("bytes") <= BARE * pl.col("packets")) | ~tcp
-    few = pl.col("packets") <= TRIES * pl.col("records")
-    bare_reply = pl.col("reply_bytes") <= BARE * pl.col("reply_packets")
-    only_resets = pl.col("reply_bytes") <= pl.when(ipv6).then(60).otherwise(40) * pl.col(
-        "reply_packets"
-    )
-    knocked = pl.col("packets") <= 2 * pl.col("records")
-    under_way = (pl.col("flags") & SYN == 0).fill_null(False)
+    bare = (sent <= (BARE + more) * packets) | ~tcp
+    few = packets <= TRIES * pl.col("records")
+    bare_reply = received <= (BARE + more) * replies
+    # An open port's answer is answered in turn, a reset is not: as many packets go as come.
+    one_by_one = (packets == replies) & (packets <= 2 * pl.col("records"))
+    only_resets = (received > 0) & (received <= (RESET + more) * replies)
+    # Kept alive: acknowledgments both ways, of a connection that was opened before.
+    kept = (sent == (STAMPED + more) * packets) & (received == (STAMPED + more) * replies)
+    under_way = tcp & (pl.col("flags") & SYN == 0).fill_null(False)
     replied = pl.col("reply_flags")
     told_reset = (replied & RST != 0) & (replied & SYN_AND_ACK != SYN_AND_ACK)
-    no_data = bare & few & bare_reply & (knocked | only_resets)
+    knocked = bare & few & (one_by_one | only_resets) & ~kept
     return (
         pl.when(pl.col("records") == 0)
         .then(pl.lit("unknown"))
@@ -254,7 +337,7 @@ def _outcome() -> pl.Expr:
         .then(pl.lit("unanswered"))
         .when(silent)
         .then(pl.lit("unknown"))
-        .when(tcp & ~under_way & (no_data | (told_reset & bare_reply).fill_null(False)))
+        .when(tcp & ~under_way & bare_reply & (knocked | told_reset.fill_null(False)))
         .then(pl.lit("reset"))
         .otherwise(pl.lit("answered"))
     )
