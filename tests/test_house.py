@@ -28,8 +28,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("storage.object_list",),
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
-    ("layout", "queries", "detections.incidents", "detections.connections"),
     (
+        *("layout", "queries"),
+        *("detections.incidents", "detections.wording", "detections.connections"),
+    ),
+    ("detections.sockets",),
+    (
+        "detections.logins",
         "samples",
         "reading.formats",
         "reading.compression",

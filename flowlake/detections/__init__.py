@@ -5,8 +5,11 @@ The functions are pure: they take flows as a LazyFrame with the lake's schema an
 """
 
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
+from flowlake.detections.logins import BRUTE_FORCE
 
-DETECTIONS: tuple[Detection, ...] = ()
+DETECTIONS: tuple[Detection, ...] = (
+    BRUTE_FORCE,
+)  # fmt: skip
 """Every kind of alarm."""
 
 __all__ = ["DETECTIONS", "GAP", "INCIDENTS", "Detection", "Parameter"]
