@@ -50,7 +50,10 @@ def exchange(
     yield record(
         start,
         seconds,
-        **{"srcaddr": client, "dstaddr": server, "srcport": client_port, "dstport": port},
+        srcaddr=client,
+        dstaddr=server,
+        srcport=client_port,
+        dstport=port,
         **{"packets": packets, "bytes": size, **fields},
     )
     if back is not None:
@@ -58,7 +61,10 @@ def exchange(
         yield record(
             start,
             seconds,
-            **{"srcaddr": server, "dstaddr": client, "srcport": port, "dstport": client_port},
+            srcaddr=server,
+            dstaddr=client,
+            srcport=port,
+            dstport=client_port,
             **{"packets": packets, "bytes": size, **fields},
         )
 

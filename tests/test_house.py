@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("detections.sockets",),
     (
-        "detections.logins",
+        *("detections.logins", "detections.beacons"),
         "samples",
         "reading.formats",
         "reading.compression",

@@ -100,7 +100,9 @@ def test_a_second_interface_does_not_double_the_guesses() -> None:
 def test_the_login_that_succeeds_after_the_guesses_is_evidence_too() -> None:
     way_in = exchange(
         *(DAY + timedelta(minutes=20), SOURCE, 39_999, TARGET, 22),
-        **{"sent": (4_000, 300_000), "back": (6_000, 9_000_000), "seconds": 1_200},
+        sent=(4_000, 300_000),
+        back=(6_000, 9_000_000),
+        seconds=1_200,
     )
     found = only(brute_force(flows(guesses(60), way_in)))
     assert (counts(found)["guesses"], counts(found)["connections"]) == (60, 61)
@@ -123,7 +125,8 @@ def cloning() -> Iterator[Record]:
         size = int(sizes.lognormvariate(12, 2.5)) + 5_200
         yield from exchange(
             *(DAY + timedelta(seconds=job * 7), "10.0.1.5", 40_000 + job, "192.0.2.22", 22),
-            **{"sent": (20 + size // 3_000, 4_500 + size // 60), "back": (20, size)},
+            sent=(20 + size // 3_000, 4_500 + size // 60),
+            back=(20, size),
         )
 
 
@@ -134,7 +137,9 @@ def deploying() -> Iterator[Record]:
             yield from exchange(
                 DAY + timedelta(seconds=task * 20 + host),
                 *("10.0.1.6", 40_000 + task, f"10.0.2.{host}", 22),
-                **{"sent": (90, 95_000 + 40 * host), "back": (70, 7_900), "seconds": 9},
+                sent=(90, 95_000 + 40 * host),
+                back=(70, 7_900),
+                seconds=9,
             )
 
 
@@ -143,7 +148,8 @@ def copying() -> Iterator[Record]:
     for folder in range(200):
         yield from exchange(
             *(DAY + timedelta(seconds=folder * 6), "10.0.1.7", 40_000 + folder, "10.0.2.9", 22),
-            **{"sent": (300, 400_000), "back": (150, 11_000)},
+            sent=(300, 400_000),
+            back=(150, 11_000),
         )
 
 
@@ -154,7 +160,9 @@ def checking() -> Iterator[Record]:
             yield from exchange(
                 DAY + timedelta(minutes=minute, seconds=host),
                 *("10.0.1.8", 40_000 + minute, f"10.0.2.{host}", 22),
-                **{"sent": (6, 340), "back": (5, 1_420), "seconds": 1},
+                sent=(6, 340),
+                back=(5, 1_420),
+                seconds=1,
             )
 
 
@@ -163,7 +171,9 @@ def knocking() -> Iterator[Record]:
     for check in range(400):
         yield from exchange(
             *(DAY + timedelta(seconds=check * 5), "10.0.1.9", 40_000 + check, TARGET, 3389),
-            **{"sent": (4, 216), "back": (3, 164), "seconds": 0},
+            sent=(4, 216),
+            back=(3, 164),
+            seconds=0,
         )
 
 
@@ -172,7 +182,9 @@ def working() -> Iterator[Record]:
     for minute in range(300):
         yield from exchange(
             *(DAY + timedelta(minutes=minute), SOURCE, 40_000, TARGET, 22),
-            **{"sent": (12, 2_000), "back": (12, 3_600), "seconds": 50},
+            sent=(12, 2_000),
+            back=(12, 3_600),
+            seconds=50,
         )
 
 
@@ -194,7 +206,9 @@ def refused() -> Iterator[Record]:
     for guess in range(500):
         yield from exchange(
             *(DAY + timedelta(seconds=guess), SOURCE, 40_000 + guess, TARGET, 22),
-            **{"sent": (12, 2_000), "back": None, "action": "REJECT"},
+            sent=(12, 2_000),
+            back=None,
+            action="REJECT",
         )
 
 
@@ -203,7 +217,9 @@ def scanning() -> Iterator[Record]:
     for host in range(200):
         yield from exchange(
             *(DAY + timedelta(seconds=host), SOURCE, 40_000, f"10.0.{host}.1", 22),
-            **{"sent": (1, 44), "back": (1, 40) if host % 2 else None, "seconds": 0},
+            sent=(1, 44),
+            back=(1, 40) if host % 2 else None,
+            seconds=0,
         )
 
 

@@ -4,11 +4,13 @@ The functions are pure: they take flows as a LazyFrame with the lake's schema an
 ``incidents.INCIDENTS``.
 """
 
+from flowlake.detections.beacons import BEACON
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
 from flowlake.detections.logins import BRUTE_FORCE
 
 DETECTIONS: tuple[Detection, ...] = (
     BRUTE_FORCE,
+    BEACON,
 )  # fmt: skip
 """Every kind of alarm."""
 
