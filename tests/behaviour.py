@@ -10,6 +10,7 @@ import polars as pl
 
 from flowlake.detections import INCIDENTS
 from flowlake.fields import polars_schema
+from flowlake.macros import register_macros
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 """A Monday."""
@@ -85,6 +86,7 @@ def counts(incident: Mapping[str, Any]) -> dict[str, Any]:
 def evidence(incident: Mapping[str, Any], flows: pl.LazyFrame) -> int:
     """How many records the condition of an incident selects, within its time."""
     connection = duckdb.connect()
+    register_macros(connection, incident["condition"])
     connection.register("flows", flows.collect().to_arrow())
     row = connection.execute(
         f"SELECT count(*) FROM flows WHERE ({incident['condition']}) "

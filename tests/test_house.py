@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("detections.sockets",),
     (
         *("detections.logins", "detections.beacons"),
+        *("detections.volumes", "detections.silence"),
         "samples",
         "reading.formats",
         "reading.compression",

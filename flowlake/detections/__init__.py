@@ -7,10 +7,15 @@ The functions are pure: they take flows as a LazyFrame with the lake's schema an
 from flowlake.detections.beacons import BEACON
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
 from flowlake.detections.logins import BRUTE_FORCE
+from flowlake.detections.silence import SILENT_INTERFACE
+from flowlake.detections.volumes import EGRESS_VOLUME, REJECT_SURGE
 
 DETECTIONS: tuple[Detection, ...] = (
     BRUTE_FORCE,
     BEACON,
+    EGRESS_VOLUME,
+    REJECT_SURGE,
+    SILENT_INTERFACE,
 )  # fmt: skip
 """Every kind of alarm."""
 
