@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def calls(
     port: int = 443,
     seed: int = 1,
     begin: float = 0,
-    **fields: object,
+    **fields: Any,
 ) -> Iterator[Record]:
     """A beacon: intervals of so many seconds, as much longer or shorter as the jitter allows."""
     chance = random.Random(seed)

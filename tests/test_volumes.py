@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,16 +15,14 @@ OWN, OUTSIDE, HOUR = "10.0.1.5", "203.0.113.9", timedelta(hours=1)
 MB = 1_000_000
 
 
-def sent(
-    hour: int, size: float, target: str = OUTSIDE, source: str = OWN, **fields: object
-) -> Record:
+def sent(hour: int, size: float, target: str = OUTSIDE, source: str = OWN, **fields: Any) -> Record:
     """What an interface sent to an address in an hour, counted from midnight of the day."""
-    ends = {"srcaddr": source, "dstaddr": target, "srcport": 40_000, "dstport": 443}
-    volume = {"packets": round(size / 1_400) + 1, "bytes": round(size)}
+    ends: Record = {"srcaddr": source, "dstaddr": target, "srcport": 40_000, "dstport": 443}
+    volume: Record = {"packets": round(size / 1_400) + 1, "bytes": round(size)}
     return record(DAY + hour * HOUR + timedelta(minutes=7), 50, **ends, **volume, **fields)
 
 
-def past(hours: int = 14 * 24, size: float = 50 * MB, **fields: object) -> list[Record]:
+def past(hours: int = 14 * 24, size: float = 50 * MB, **fields: Any) -> list[Record]:
     """The same volume in each of the hours before the day."""
     return [sent(hour, size, **fields) for hour in range(-hours, 0)]
 
@@ -132,8 +131,12 @@ def test_overlapping_flow_logs_do_not_double_it() -> None:
 
 def test_the_direction_is_told_by_the_format_or_by_the_private_side() -> None:
     home = flows(past())
-    passing = {"source": "10.0.7.7", "flow_direction": "ingress"}
-    own_ipv6 = {"source": "2001:db8::5", "target": "2001:db8:9::1", "flow_direction": "egress"}
+    passing: Record = {"source": "10.0.7.7", "flow_direction": "ingress"}
+    own_ipv6: Record = {
+        "source": "2001:db8::5",
+        "target": "2001:db8:9::1",
+        "flow_direction": "egress",
+    }
     for ignored in (
         sent(3, 5_000 * MB, OWN, OUTSIDE),
         sent(3, 5_000 * MB, "10.0.9.9"),
@@ -155,11 +158,11 @@ def test_a_partner_s_network_may_be_outside() -> None:
 
 
 def refused(
-    hour: int, number: int, source: str = OUTSIDE, port: int = 22, **fields: object
+    hour: int, number: int, source: str = OUTSIDE, port: int = 22, **fields: Any
 ) -> Iterator[Record]:
     """As many REJECT records in an hour."""
-    ends = {"srcaddr": source, "dstaddr": OWN, "srcport": 40_000, "dstport": port}
-    probe = {**ends, "packets": 1, "bytes": 44, "action": "REJECT", **fields}
+    ends: Record = {"srcaddr": source, "dstaddr": OWN, "srcport": 40_000, "dstport": port}
+    probe: Record = {**ends, "packets": 1, "bytes": 44, "action": "REJECT", **fields}
     for each in range(number):
         yield record(DAY + hour * HOUR + timedelta(seconds=each % 3_500), **probe)
 
@@ -190,7 +193,7 @@ def test_a_few_refused_are_no_surge(number: int, incidents: int) -> None:
 
 
 def test_what_is_refused_on_the_way_out_names_the_destination() -> None:
-    out = {"srcaddr": OWN, "dstaddr": OUTSIDE}
+    out: Record = {"srcaddr": OWN, "dstaddr": OUTSIDE}
     found = only(reject_surge(flows(refused(2, 200, **out)), flows(past(48, 1_000))))
     assert (found["whom"], counts(found)["address"]) == (OUTSIDE, OWN)
 

@@ -116,7 +116,9 @@ def _between(flows: pl.LazyFrame, pairs: pl.DataFrame) -> pl.LazyFrame:
     """The records of clients with servers, of either direction."""
     source, target = pl.coalesce("pkt_srcaddr", "srcaddr"), pl.coalesce("pkt_dstaddr", "dstaddr")
     there = flows.filter(pl.col("protocol").is_in([TCP, UDP]))
-    known, forth, back = pairs.lazy(), [source, target, "dstport"], [target, source, "srcport"]
+    forth = [source, target, pl.col("dstport")]
+    back = [target, source, pl.col("srcport")]
+    known = pairs.lazy()
     replies = there.join(known, left_on=forth, right_on=_BY, how="anti")
     return pl.concat(
         [
