@@ -4,13 +4,22 @@ The functions are pure: they take flows as a LazyFrame with the lake's schema an
 ``incidents.INCIDENTS``.
 """
 
+from flowlake.detections.beacons import BEACON
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
+from flowlake.detections.logins import BRUTE_FORCE
 from flowlake.detections.scans import HOST_SWEEP, PORT_SCAN, SLOW_SCAN
+from flowlake.detections.silence import SILENT_INTERFACE
+from flowlake.detections.volumes import EGRESS_VOLUME, REJECT_SURGE
 
 DETECTIONS: tuple[Detection, ...] = (
     PORT_SCAN,
     HOST_SWEEP,
     SLOW_SCAN,
+    BRUTE_FORCE,
+    BEACON,
+    EGRESS_VOLUME,
+    REJECT_SURGE,
+    SILENT_INTERFACE,
 )
 """Every kind of alarm."""
 

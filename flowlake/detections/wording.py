@@ -1,0 +1,50 @@
+"""How incidents are put: values in SQL, networks of addresses, amounts and times for people."""
+
+import ipaddress
+from collections.abc import Collection
+from datetime import timedelta
+
+NAMED = 100
+"""How many addresses an incident lists, at most."""
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def together(addresses: Collection[str]) -> str | None:
+    """An address alone, or the smallest network with all of them.
+
+    Null for addresses of both versions of IP, and for what is no address.
+    """
+    try:
+        parsed = sorted({ipaddress.ip_address(each) for each in addresses}, key=int)
+    except ValueError:
+        return None
+    if len({each.version for each in parsed}) != 1:
+        return None
+    if len(parsed) == 1:
+        return str(parsed[0])
+    network = ipaddress.ip_network(parsed[0])
+    while parsed[-1] not in network:
+        network = network.supernet()
+    return str(network)
+
+
+def amount(size: float) -> str:
+    """Bytes in the unit that fits: ``1.2 GB``, of 1,000 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB"
+
+
+def span(length: timedelta) -> str:
+    """A time in the unit that fits: ``45 seconds``, ``12 minutes``, ``3 hours``, ``2 days``."""
+    seconds = round(length.total_seconds())
+    for name, unit in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * unit:
+            return f"{round(seconds / unit)} {name}s"
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
