@@ -12,8 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from flowlake.cli.asking import connect, hunt, queries, query, sql
-from flowlake.cli.keeping import convert, inspect, sample, status, verify
+from flowlake.cli.keeping import convert, inspect, status, verify
 from flowlake.cli.options import note, say
+from flowlake.cli.sampling import sample
 from flowlake.cli.tending import compact, vacuum
 from flowlake.cli.translating import ddl, translate
 from flowlake.errors import FlowLakeError
