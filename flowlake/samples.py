@@ -237,7 +237,7 @@ def sample_tables(
             estate, book = network(account, region, number % 16)
             traffic = _traffic(_connections(random, seconds, records_per_object), estate, book)
             key = object_key(account, region, flow_log, slot, digest[:8])
-            yield key, _in_format(traffic.head(records_per_object), header)
+            yield key, in_format(traffic.head(records_per_object), header)
 
 
 def sample_objects(**knobs: Unpack[SampleKnobs]) -> Iterator[tuple[str, bytes]]:
@@ -266,14 +266,17 @@ def write_sample(
     deliver: Callable[[Tables], Delivery] = deliver_text,
     **knobs: Unpack[SampleKnobs],
 ) -> SampleSummary:
-    """Generate a sample bucket and put it into ``target`` at once; say what was written.
+    """Generate a sample bucket and put it into ``target`` as ``write_objects`` does.
 
-    ``prefix`` comes before each key as it stands, so a storage that goes by full URLs gets
-    ``s3://bucket/`` or ``/folder/``. ``deliver`` makes objects of the tables; the other knobs are
-    those of ``sample_tables``.
+    ``deliver`` makes objects of the tables; the other knobs are those of ``sample_tables``.
     """
+    return write_objects(target, prefix, deliver(sample_tables(**knobs)))
+
+
+def write_objects(target: Target, prefix: str, delivery: Delivery) -> SampleSummary:
+    """Put objects into ``target``; ``prefix``, as ``s3://bucket/``, comes before each key."""
     objects = records = size = 0
-    for key, body, held in deliver(sample_tables(**knobs)):
+    for key, body, held in delivery:
         target.put(prefix + key, body)
         objects, records, size = objects + 1, records + held, size + len(body)
     return SampleSummary(objects, records, size)
@@ -292,7 +295,7 @@ def _refused_ping() -> pl.DataFrame:
     return table.cast({name: _type(name) for name in DEFAULT_FORMAT})
 
 
-def _in_format(traffic: pl.DataFrame, header: Sequence[str]) -> pl.DataFrame:
+def in_format(traffic: pl.DataFrame, header: Sequence[str]) -> pl.DataFrame:
     """Choose a format's fields; what samples know nothing of is null, as AWS would write ``-``."""
     version = 2 if header == DEFAULT_FORMAT else max(field_for(name).version for name in header)
     traffic = traffic.with_columns(version=pl.lit(version or 2, pl.Int64))

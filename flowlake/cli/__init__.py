@@ -14,8 +14,9 @@ import typer
 
 from flowlake.cli import alarms
 from flowlake.cli.asking import connect, hunt, queries, query, sql
-from flowlake.cli.keeping import convert, inspect, sample, status, verify
+from flowlake.cli.keeping import convert, inspect, status, verify
 from flowlake.cli.options import note, say
+from flowlake.cli.sampling import sample
 from flowlake.cli.tending import compact, vacuum
 from flowlake.cli.translating import ddl, translate
 from flowlake.errors import FlowLakeError

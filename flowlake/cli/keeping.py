@@ -1,4 +1,4 @@
-"""Commands that keep a lake: convert, status, verify, and a sample to try them on."""
+"""Commands that keep a lake: convert, inspect, status, verify."""
 
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -315,39 +315,6 @@ def _to_reread(deep: bool, sample: str | None) -> "int | Literal['all'] | None":
     if sample is not None and (not sample.isdecimal() or int(sample) == 0):
         raise UsageError(f"--sample is a number of objects, or all, not {sample!r}.")
     return int(sample or 100)
-
-
-def sample(
-    target: Annotated[str, typer.Argument(metavar="DIR|s3://…", help="Where to put the bucket.")],
-    shape: Annotated[
-        str,
-        typer.Option(
-            metavar="SHAPE",
-            help="text, hive, parquet, hive-parquet, transit-gateway, export, subscription or "
-            "messages.",
-        ),
-    ] = "text",
-    seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 7,
-    hours: Annotated[int, typer.Option(min=1, help="How many hours it covers.")] = 4,
-    records: Annotated[int, typer.Option(min=1, metavar="N", help="Records in each object.")] = 500,
-    profile: ProfileOption = None,
-    request_payer: PayerOption = False,
-) -> None:
-    """Make a small seeded sample bucket, laid out as AWS does."""
-    from flowlake.rendering import size
-    from flowlake.shapes import write_shape
-    from flowlake.storage import canonical, open_storage
-
-    place = canonical(target)
-    made = write_shape(
-        open_storage(place, access(profile, request_payer)),
-        shape,
-        prefix=f"{place}/",
-        seed=seed,
-        hours=hours,
-        records_per_object=records,
-    )
-    note(f"{made.objects:,} objects with {made.records:,} records, {size(made.bytes)}: {place}")
 
 
 def _show_verification(found: "Verification", by_day: bool, style: "Format") -> None:
