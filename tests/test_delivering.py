@@ -512,9 +512,12 @@ def test_many_write_one_file_and_mix_no_lines(tmp_path: Path) -> None:
     file = tmp_path / "findings.jsonl"
     to = Delivery("log", "file", {"path": str(file)})
     finding = {**FINDING, "why": "x" * 100_000}
-    threads = [
-        threading.Thread(target=lambda: [deliver(finding, to) for _ in range(10)]) for _ in range(4)
-    ]
+
+    def write() -> None:
+        for _ in range(10):
+            deliver(finding, to)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
