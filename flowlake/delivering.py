@@ -376,12 +376,14 @@ def _append(line: str, to: Delivery) -> None:
     try:
         with path.open("ab", buffering=0) as file:
             written = file.write(data)
+            if written != len(data) and file.tell() == os.fstat(file.fileno()).st_size:
+                file.truncate(file.tell() - written)  # or the next line would begin in this one
     except OSError as error:
         raise _failed(
             to, f"{path} cannot be written ({error.strerror}): check path, its folder and the disk"
         ) from error
     if written != len(data):
-        raise _failed(to, f"{path} took a part of it, its last line: is the disk full?")
+        raise _failed(to, f"{path} did not take all of it: is the disk full?")
 
 
 def _print(line: str, to: Delivery) -> None:

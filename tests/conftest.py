@@ -1,6 +1,6 @@
 """Places to test on: a folder, and servers that start when a test first asks for them.
 
-A real S3 server holds buckets; moto stands in for CloudWatch Logs and EC2.
+A real S3 server holds buckets; moto stands in for CloudWatch Logs, EC2, SNS and SQS.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import s3fs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowlake import storage
+from flowlake import delivering, storage
 
 KEY, SECRET = "ci-key", "ci-secret"
 """The server's admin. The other identities: ``READER`` may read and list the bucket ``lake``."""
@@ -135,6 +135,7 @@ def forget_s3() -> None:
     storage._open.cache_clear()
     storage._open_group.cache_clear()
     storage.aws_settings.cache_clear()
+    delivering._topics.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
 
 
@@ -177,7 +178,7 @@ def s3(s3_server: str, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
-    """The endpoint of a moto in this process: CloudWatch Logs, EC2 and IAM."""
+    """The endpoint of a moto in this process: CloudWatch Logs, EC2, IAM, SNS and SQS."""
     from moto.server import ThreadedMotoServer  # a second, for the tests that ask for it
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
