@@ -30,15 +30,19 @@ ALLOWED = "allowed"
 """The kind of a label of what looks like an attack and is none."""
 
 
+Place = ipaddress.IPv4Network | ipaddress.IPv6Network | str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Backtest:
     """What rules would have told. Frames; times are UTC."""
 
     scores: pl.DataFrame
     """``alarm``, ``kind``, ``incidents``, ``a_day``; and where there are labels ``true``,
-    ``labels`` of the kind, ``found`` of them, ``precision``, ``recall``."""
+    ``labels`` of the kind, ``found`` of them by any alarm, ``precision``, ``recall``."""
     thresholds: pl.DataFrame
-    """``alarm``, ``parameter``, ``threshold``, ``in_use``, ``suggested`` and the same figures."""
+    """``alarm``, ``parameter``, ``threshold``, ``in_use``, ``suggested`` and the same figures, but
+    ``found`` by this alarm alone."""
     days: pl.DataFrame
     """``alarm``, ``date``, ``incidents`` that began on it."""
     incidents: pl.DataFrame
@@ -88,7 +92,8 @@ def backtest(
     """Replay rules over a lake; nothing is kept and nothing delivered.
 
     An incident is true if a label has it: its time, and who it is, or for what comes from many
-    sources whom. A label is found if an alarm of its kind has it; one of a scan, if any alarm for
+    sources whom; or, of the same kind, exactly the same whom, since a NAT gateway does again what
+    the hosts behind it do, and an interface is known by its id or by its address. A label is found if an alarm of its kind has it; one of a scan, if any alarm for
     scans does. The suggested threshold is the one with the best mean of precision and recall (F1),
     or without labels the lowest with at most one incident a day.
 
@@ -120,14 +125,15 @@ def backtest(
         else labels.filter(pl.col("first_seen") <= last, pl.col("last_seen") >= first)
     )
     attacks = [] if known is None else known.filter(pl.col("kind") != ALLOWED).to_dicts()
+    places = [(_place(label["who"]), _place(label["whom"])) for label in attacks]
     names = inventory(lake.tables)
     scores, thresholds, told = [], [], []
-    found: dict[str, set[int]] = {}
+    found: set[int] = set()
     for alarm in rules.alarms:
         all_of_it = evaluate(lake, _lowered(alarm), spans, names=names).to_dicts()
-        judged = [(each, _matches(each, attacks)) for each in all_of_it]
+        judged = [(each, _matches(alarm.kind, each, attacks, places)) for each in all_of_it]
         limit = _threshold(alarm)
-        of_kind = {n for n, label in enumerate(attacks) if _finds(alarm.kind, label["kind"])}
+        of_kind = {n for n, label in enumerate(attacks) if label["kind"] == alarm.kind}
         figures = {
             value: _figures(judged, value, of_kind, days, known is not None)
             for value in _tried(alarm)
@@ -146,7 +152,7 @@ def backtest(
                 for value, counted in figures.items()
             ]
         kept = [(i, m) for i, m in judged if limit is None or i["peak"] >= limit]
-        found.setdefault(alarm.kind, set()).update(n for _, m in kept for n in m & of_kind)
+        found |= {n for _, m in kept for n in m if _finds(alarm.kind, attacks[n]["kind"])}
         scores.append({"alarm": alarm.name, "kind": alarm.kind, **figures[limit]})
         told += [
             {
@@ -157,14 +163,17 @@ def backtest(
             }
             for incident, m in kept
         ]
-    all_found = set().union(*found.values())
+    for score in scores if known is not None else ():
+        of_kind = {n for n, label in enumerate(attacks) if label["kind"] == score["kind"]}
+        score["found"] = len(found & of_kind)
+        score["recall"] = score["found"] / len(of_kind) if of_kind else None
     incidents = pl.DataFrame(told, infer_schema_length=None)
     return Backtest(
         pl.DataFrame(scores, infer_schema_length=None),
         pl.DataFrame(thresholds, infer_schema_length=None),
         _by_day(incidents),
         incidents,
-        pl.DataFrame([each for n, each in enumerate(attacks) if n not in all_found]),
+        pl.DataFrame([each for n, each in enumerate(attacks) if n not in found]),
     )
 
 
@@ -246,26 +255,30 @@ def _finds(kind: str, labelled: str) -> bool:
     return kind == labelled or {kind, labelled} <= SCANS
 
 
-def _matches(incident: Mapping[str, Any], labels: Sequence[Mapping[str, Any]]) -> set[int]:
+def _matches(
+    kind: str,
+    incident: Mapping[str, Any],
+    labels: Sequence[Mapping[str, Any]],
+    places: Sequence[tuple[Place, Place]],
+) -> set[int]:
     """Which labels an incident is of."""
+    who, whom = _place(incident["who"]), _place(incident["whom"])
+
+    def same(number: int) -> bool:
+        source, target = places[number]
+        if labels[number]["kind"] == kind and whom is not None and whom == target:
+            return True
+        if who is not None and source is not None:
+            return _touch(who, source)
+        return whom is not None and target is not None and _touch(whom, target)
+
     return {
         number
         for number, label in enumerate(labels)
         if incident["first_seen"] <= label["last_seen"] + GAP
         and incident["last_seen"] >= label["first_seen"] - GAP
-        and _same(incident, label)
+        and same(number)
     }
-
-
-def _same(incident: Mapping[str, Any], label: Mapping[str, Any]) -> bool:
-    who, whom = _place(incident["who"]), _place(incident["whom"])
-    source, target = _place(label["who"]), _place(label["whom"])
-    if who is not None and source is not None:
-        return _touch(who, source)
-    return whom is not None and target is not None and _touch(whom, target)
-
-
-Place = ipaddress.IPv4Network | ipaddress.IPv6Network | str | None
 
 
 def _place(text: str | None) -> Place:
