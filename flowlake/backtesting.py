@@ -25,6 +25,10 @@ FACTORS = (0.5, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0)
 SCANS = frozenset({"port_scan", "host_sweep", "slow_scan"})
 """Kinds that see the same thing from different sides: a label of one is found by any of them."""
 
+OUTWARD = frozenset({"beacon", "egress_volume", "host_sweep"})
+"""Kinds in which a NAT gateway does again what the hosts behind it do, or an interface is known by
+its id or by its address: of these, whom it is about is enough to be the same."""
+
 LABELS = ("kind", "who", "whom", "first_seen", "last_seen")
 ALLOWED = "allowed"
 """The kind of a label of what looks like an attack and is none."""
@@ -92,8 +96,7 @@ def backtest(
     """Replay rules over a lake; nothing is kept and nothing delivered.
 
     An incident is true if a label has it: its time, and who it is, or for what comes from many
-    sources whom; or, of the same kind, exactly the same whom, since a NAT gateway does again what
-    the hosts behind it do, and an interface is known by its id or by its address. A label is found if an alarm of its kind has it; one of a scan, if any alarm for
+    sources whom; of some kinds exactly the same whom is enough (``OUTWARD``). A label is found if an alarm of its kind has it; one of a scan, if any alarm for
     scans does. The suggested threshold is the one with the best mean of precision and recall (F1),
     or without labels the lowest with at most one incident a day.
 
@@ -266,7 +269,7 @@ def _matches(
 
     def same(number: int) -> bool:
         source, target = places[number]
-        if labels[number]["kind"] == kind and whom is not None and whom == target:
+        if kind in OUTWARD and labels[number]["kind"] == kind and None is not whom == target:
             return True
         if who is not None and source is not None:
             return _touch(who, source)
