@@ -263,7 +263,8 @@ def _unknown(what: str, given: object, known: Any) -> str:
 def _value(parameter: Parameter, given: Any) -> Any:
     """What a detection gets; a scope stays as it is written, for it is resolved with the data."""
     listed = parameter.type in ("ports", "scope", "allowed", "networks")
-    if listed and (not isinstance(given, list) or (parameter.required and not given)):
+    needed = parameter.required and parameter.type != "allowed"
+    if listed and (not isinstance(given, list) or (needed and not given)):
         raise UsageError("write a list, [ … ].")
     match parameter.type:
         case "integer" if type(given) is int and given >= 0:
@@ -279,14 +280,16 @@ def _value(parameter: Parameter, given: Any) -> Any:
         case "ports":
             if all(type(port) is int and 0 <= port <= 65535 for port in given):
                 return tuple(given)
-        case "scope" | "allowed" | "networks" if all(isinstance(each, str) for each in given):
+        case "allowed" if all(isinstance(each, str) for each in given):
+            return tuple(parse_allowed(each) for each in given)
+        case "scope" | "networks" if all(isinstance(each, str) for each in given):
             for each in given:
                 _CHECKS[parameter.type](each)
             return tuple(given)
     raise UsageError(f"{_WANTED.get(parameter.type, '')}{', '.join(parameter.choices)}.")
 
 
-_CHECKS = {"scope": parse_entry, "allowed": parse_allowed, "networks": network}
+_CHECKS = {"scope": parse_entry, "networks": network}
 _WANTED = {
     "integer": "write a whole number, 0 or more",
     "number": "write a number, 0 or more",

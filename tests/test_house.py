@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "writing",
         "enrichment",
     ),
-    ("shapes", "attacks.estates", "reading.detecting", "reading.values"),
+    ("shapes", "attacks.estates", "detections.access", "reading.detecting", "reading.values"),
     ("attacks.recording", "reading.careful", "reading.parquet"),
     ("attacks.background", "attacks.radiation", "reading.text"),
     ("attacks.scenes",),

@@ -4,6 +4,7 @@ The functions are pure: they take flows as a LazyFrame with the lake's schema an
 ``incidents.INCIDENTS``.
 """
 
+from flowlake.detections.access import FORBIDDEN_ENDPOINT, WATCHED_PORT
 from flowlake.detections.beacons import BEACON
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
 from flowlake.detections.logins import BRUTE_FORCE
@@ -15,6 +16,8 @@ DETECTIONS: tuple[Detection, ...] = (
     PORT_SCAN,
     HOST_SWEEP,
     SLOW_SCAN,
+    WATCHED_PORT,
+    FORBIDDEN_ENDPOINT,
     BRUTE_FORCE,
     BEACON,
     EGRESS_VOLUME,
