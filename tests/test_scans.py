@@ -2,18 +2,15 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
-import duckdb
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 
-from flowlake.detections import DETECTIONS, INCIDENTS
-from flowlake.detections.evidence import around, lasting
+from flowlake.detections import INCIDENTS
 from flowlake.detections.scans import HOST_SWEEP, PORT_SCAN, SLOW_SCAN
 from flowlake.fields import polars_schema
 from flowlake.scopes import Members
@@ -21,8 +18,11 @@ from flowlake.scopes import Members
 START = datetime(2026, 1, 15, 10, tzinfo=UTC)
 HOUR, DAY = 3600, 86_400
 SCANNER, TARGET, INSIDE = "203.0.113.9", "10.0.3.17", "10.0.7.5"
-TOP_20 = (21, 22, 23, 25, 53, 80, 110, 111, 135, 139, 143, 443, 445, 993, 995, 1723, 3306, 3389)
-TOP_20 += (5900, 8080)
+TOP_20 = (
+    *(21, 22, 23, 25, 53, 80, 110, 111, 135, 139, 143, 443, 445, 993, 995, 1723),
+    *(3306, 3389, 5900, 8080),
+)
+"""nmap's, by nmap-services."""
 REQUEST, REPLY = (9, 1800), (12, 9000)
 """Packets and bytes of a small exchange over HTTP."""
 
@@ -44,10 +44,19 @@ def record(
 ) -> Row:
     seen = START + timedelta(seconds=at)
     return {
-        **{"account_id": "123456789012", "interface_id": interface, "log_status": "OK"},
-        **{"srcaddr": source, "dstaddr": target, "srcport": srcport, "dstport": dstport},
-        **{"protocol": protocol, "packets": size[0], "bytes": size[1], "tcp_flags": flags},
-        **{"start_time": seen, "end_time": seen + timedelta(seconds=1), "action": action},
+        "interface_id": interface,
+        "srcaddr": source,
+        "dstaddr": target,
+        "srcport": srcport,
+        "dstport": dstport,
+        "protocol": protocol,
+        "packets": size[0],
+        "bytes": size[1],
+        "start_time": seen,
+        "end_time": seen + timedelta(seconds=1),
+        "action": action,
+        "log_status": "OK",
+        "tcp_flags": flags,
     }
 
 
@@ -76,6 +85,10 @@ def closed(client: str, server: str, client_port: int, server_port: int, at: flo
     return exchange(client, server, client_port, server_port, at, (1, 44), (1, 40))
 
 
+def joined(rows: Iterable[list[Row]]) -> list[Row]:
+    return list(chain.from_iterable(rows))
+
+
 def lake(rows: list[Row]) -> pl.LazyFrame:
     return pl.DataFrame(rows, schema=polars_schema()).lazy()
 
@@ -93,7 +106,7 @@ def refused_syns() -> list[Row]:
 
 def resets_to_a_constant_port() -> list[Row]:
     rows = [closed(SCANNER, TARGET, 55_555, p, p / 400) for p in range(1, 65_000, 97)]
-    return sum(rows, [])
+    return joined(rows)
 
 
 def connects_to_open_and_closed_ports() -> list[Row]:
@@ -112,7 +125,7 @@ def udp_scan() -> list[Row]:
 
 def from_port_53() -> list[Row]:
     ports = [*range(1, 300), *range(8_000, 8_100), *range(49_000, 49_100)]
-    return sum((closed(SCANNER, TARGET, 53, p, n / 100) for n, p in enumerate(ports)), [])
+    return joined((closed(SCANNER, TARGET, 53, p, n / 100) for n, p in enumerate(ports)))
 
 
 def from_port_53_in_vain() -> list[Row]:
@@ -124,7 +137,7 @@ def top_20_ports() -> list[Row]:
 
 
 def amid_successful_use() -> list[Row]:
-    use = sum((exchange(SCANNER, TARGET, 50_000 + n, 443, n * 5) for n in range(300)), [])
+    use = joined(exchange(SCANNER, TARGET, 50_000 + n, 443, n * 5) for n in range(300))
     return use + [refused(SCANNER, TARGET, 40_000 + p, p, p * 20) for p in range(1, 60)]
 
 
@@ -220,12 +233,12 @@ def sweep_of_445() -> list[Row]:
 
 
 def sweep_with_resets_from_port_53() -> list[Row]:
-    return sum((closed(SCANNER, host, 53, 22, n) for n, host in enumerate(hosts(40))), [])
+    return joined((closed(SCANNER, host, 53, 22, n) for n, host in enumerate(hosts(40))))
 
 
 def sweep_of_hosts_that_sort_first() -> list[Row]:
     rows = [closed("99.0.2.9", host, 55_555, 3389, n) for n, host in enumerate(hosts(60))]
-    return sum(rows, [])
+    return joined(rows)
 
 
 def udp_sweep() -> list[Row]:
@@ -450,7 +463,7 @@ def swarm() -> list[Row]:
 
 def idle_sessions_kept_alive() -> list[Row]:
     swept = enumerate(hosts(100))
-    return sum((exchange(INSIDE, h, 40_000 + n, 22, n, (1, 52), (1, 52)) for n, h in swept), [])
+    return joined((exchange(INSIDE, h, 40_000 + n, 22, n, (1, 52), (1, 52)) for n, h in swept))
 
 
 def complaints_by_icmp() -> list[Row]:

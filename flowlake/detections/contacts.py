@@ -159,27 +159,21 @@ def _touching(flows: pl.LazyFrame, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_errors(flows: pl.LazyFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """Leave out ICMP to those who sent something else: it says that their packets failed."""
-    pings = found.filter(pl.col("protocol").is_in(ICMP))
+    """Leave out ICMP to those who sent something: it says that their packets failed."""
+    ping = pl.col("protocol").is_in(ICMP) & pl.col("failed")
+    pings = found.filter(ping)
     if pings.is_empty():
         return found
     senders, receivers = (pings[name].unique().implode() for name in ("target", "source"))
     complained_of = (
-        flows.filter(
-            _source().is_in(senders),
-            _target().is_in(receivers),
-            ~pl.col("protocol").is_in(ICMP),
-        )
+        flows.filter(_source().is_in(senders), _target().is_in(receivers))
+        .filter(~pl.col("protocol").is_in(ICMP))
         .select(source=_target(), target=_source())
         .unique()
-        .with_columns(error=True)
         .collect(engine="streaming")
     )
-    return (
-        found.join(complained_of, on=["source", "target"], how="left")
-        .filter(~(pl.col("protocol").is_in(ICMP) & pl.col("error").fill_null(False)))
-        .drop("error")
-    )
+    asked = pings.join(complained_of, on=["source", "target"], how="anti")
+    return pl.concat([found.filter(~ping), asked])
 
 
 def _source() -> pl.Expr:
