@@ -124,6 +124,12 @@ def test_what_the_server_turns_away_at_once_is_neither_guess_nor_work() -> None:
     assert (counts(found)["logins"], found["peak"], found["flows"]) == (60, 60, 720)
 
 
+def test_what_is_refused_after_the_guesses_is_no_evidence() -> None:
+    records = flows(guesses(40), refused())
+    found = only(brute_force(records))
+    assert found["flows"] == evidence(found, records) == 80
+
+
 def test_a_source_that_mostly_works_there_guesses_nothing() -> None:
     def work(number: int) -> Iterator[Record]:
         for job in range(number):
@@ -173,7 +179,7 @@ def deploying() -> Iterator[Record]:
                 DAY + timedelta(seconds=task * 20 + host),
                 *("10.0.1.6", 40_000 + task, f"10.0.2.{host}", 22),
                 sent=(90, 95_000 + 40 * host),
-                back=(70, 7_900),
+                back=(60, 5_200),
                 seconds=9,
             )
 
@@ -185,6 +191,15 @@ def copying() -> Iterator[Record]:
             *(DAY + timedelta(seconds=folder * 6), "10.0.1.7", 40_000 + folder, "10.0.2.9", 22),
             sent=(300, 400_000),
             back=(150, 11_000),
+        )
+
+
+def asking() -> Iterator[Record]:
+    """Short commands, with answers of any size."""
+    for number in range(300):
+        yield from exchange(
+            *(DAY + timedelta(seconds=number * 5), "10.0.1.7", 40_000 + number, TARGET, 22),
+            back=(12, (1_300, 2_200, 3_300, 4_400, 5_900)[number % 5]),
         )
 
 
@@ -268,10 +283,40 @@ def serving() -> Iterator[Record]:
 
 @pytest.mark.parametrize(
     "traffic",
-    [cloning, deploying, copying, checking, knocking, working, jumping, refused, scanning, serving],
+    [
+        cloning,
+        deploying,
+        copying,
+        asking,
+        checking,
+        knocking,
+        working,
+        jumping,
+        refused,
+        scanning,
+        serving,
+    ],
 )
 def test_it_is_no_guessing(traffic: Callable[[], Iterator[Record]]) -> None:
     assert brute_force(flows(traffic())).equals(INCIDENTS.to_frame())
+
+
+@pytest.mark.parametrize(("sent", "back"), [((4, 216), (3, 164)), ((6, 360), None)])
+def test_opening_a_connection_is_no_guess_where_no_keys_are_exchanged(
+    sent: tuple[int, int], back: tuple[int, int] | None
+) -> None:
+    """A health check, and SYNs that nobody answers."""
+    records = [
+        row
+        for number in range(100)
+        for row in exchange(
+            *(DAY + timedelta(seconds=5 * number), SOURCE, 40_000 + number, TARGET, 21),
+            sent=sent,
+            back=back,
+        )
+    ]
+    assert brute_force(flows(records), ports=(21,)).is_empty()
+    assert brute_force(flows(guesses(40, port=21)), ports=(21,)).height == 1
 
 
 def test_nothing_was_recorded() -> None:
