@@ -43,7 +43,7 @@ def test_guesses_of_one_target_are_an_incident() -> None:
     assert found["first_seen"] == DAY
     assert found["last_seen"] == DAY + timedelta(seconds=199 * 10 + 5)
     assert (found["flows"], found["packets"], found["peak"]) == (400, 4_800, 180.0)
-    assert counts(found)["guesses"] == counts(found)["connections"] == 200
+    assert counts(found)["guesses"] == counts(found)["logins"] == 200
     assert found["why"] == (
         "203.0.113.9 opened 200 short, like connections to 10.0.3.17:22 in 33 minutes, as guessing "
         "passwords does."
@@ -105,8 +105,49 @@ def test_the_login_that_succeeds_after_the_guesses_is_evidence_too() -> None:
         seconds=1_200,
     )
     found = only(brute_force(flows(guesses(60), way_in)))
-    assert (counts(found)["guesses"], counts(found)["connections"]) == (60, 61)
+    assert (counts(found)["guesses"], counts(found)["logins"]) == (60, 61)
     assert found["last_seen"] == DAY + timedelta(minutes=40)
+
+
+def test_what_the_server_turns_away_at_once_is_neither_guess_nor_work() -> None:
+    """MaxStartups: most connections of a hasty tool end after the banner."""
+    away = [
+        row
+        for number in range(300)
+        for row in exchange(
+            *(DAY + timedelta(seconds=2 * number), SOURCE, 10_000 + number, TARGET, 22),
+            sent=(5, 290),
+            back=(4, 240),
+        )
+    ]
+    found = only(brute_force(flows(guesses(60), away)))
+    assert (counts(found)["logins"], found["peak"], found["flows"]) == (60, 60, 720)
+
+
+def test_what_is_refused_after_the_guesses_is_no_evidence() -> None:
+    records = flows(guesses(40), refused())
+    found = only(brute_force(records))
+    assert found["flows"] == evidence(found, records) == 80
+
+
+def test_a_source_that_mostly_works_there_guesses_nothing() -> None:
+    def work(number: int) -> Iterator[Record]:
+        for job in range(number):
+            at = DAY + timedelta(seconds=5 * job)
+            yield from exchange(at, SOURCE, 10_000 + job, TARGET, 22, back=(40, 90_000))
+
+    assert brute_force(flows(guesses(60), work(60))).height == 1
+    assert brute_force(flows(guesses(60), work(61))).is_empty()
+
+
+@pytest.mark.parametrize("lowest", [1, 25])
+def test_the_threshold_only_chooses(lowest: int) -> None:
+    records = flows(guesses(40), guesses(70, source="198.51.100.7"), guesses(9, source="192.0.2.9"))
+    every = brute_force(records, attempts=lowest)
+    for attempts in (25, 30, 41, 71):
+        assert brute_force(records, attempts=attempts).equals(
+            every.filter(every["peak"] >= attempts)
+        )
 
 
 def test_who_is_looked_at() -> None:
@@ -138,7 +179,7 @@ def deploying() -> Iterator[Record]:
                 DAY + timedelta(seconds=task * 20 + host),
                 *("10.0.1.6", 40_000 + task, f"10.0.2.{host}", 22),
                 sent=(90, 95_000 + 40 * host),
-                back=(70, 7_900),
+                back=(60, 5_200),
                 seconds=9,
             )
 
@@ -150,6 +191,15 @@ def copying() -> Iterator[Record]:
             *(DAY + timedelta(seconds=folder * 6), "10.0.1.7", 40_000 + folder, "10.0.2.9", 22),
             sent=(300, 400_000),
             back=(150, 11_000),
+        )
+
+
+def asking() -> Iterator[Record]:
+    """Short commands, with answers of any size."""
+    for number in range(300):
+        yield from exchange(
+            *(DAY + timedelta(seconds=number * 5), "10.0.1.7", 40_000 + number, TARGET, 22),
+            back=(12, (1_300, 2_200, 3_300, 4_400, 5_900)[number % 5]),
         )
 
 
@@ -233,10 +283,40 @@ def serving() -> Iterator[Record]:
 
 @pytest.mark.parametrize(
     "traffic",
-    [cloning, deploying, copying, checking, knocking, working, jumping, refused, scanning, serving],
+    [
+        cloning,
+        deploying,
+        copying,
+        asking,
+        checking,
+        knocking,
+        working,
+        jumping,
+        refused,
+        scanning,
+        serving,
+    ],
 )
 def test_it_is_no_guessing(traffic: Callable[[], Iterator[Record]]) -> None:
     assert brute_force(flows(traffic())).equals(INCIDENTS.to_frame())
+
+
+@pytest.mark.parametrize(("sent", "back"), [((4, 216), (3, 164)), ((6, 360), None)])
+def test_opening_a_connection_is_no_guess_where_no_keys_are_exchanged(
+    sent: tuple[int, int], back: tuple[int, int] | None
+) -> None:
+    """A health check, and SYNs that nobody answers."""
+    records = [
+        row
+        for number in range(100)
+        for row in exchange(
+            *(DAY + timedelta(seconds=5 * number), SOURCE, 40_000 + number, TARGET, 21),
+            sent=sent,
+            back=back,
+        )
+    ]
+    assert brute_force(flows(records), ports=(21,)).is_empty()
+    assert brute_force(flows(guesses(40, port=21)), ports=(21,)).height == 1
 
 
 def test_nothing_was_recorded() -> None:

@@ -77,7 +77,8 @@ def test_one_hour_without_a_record_is_forgiven() -> None:
     history = flows(
         recorded("eni-1", -24, 0), recorded("eni-2", -24, -13), recorded("eni-2", -12, 0)
     )
-    found = only(silent_interface(flows(recorded("eni-1", 0, 5)), history))
+    records = flows(recorded("eni-1", 0, 5), recorded("eni-2", 0, 0.5))
+    found = only(silent_interface(records, history))
     assert (counts(found)["hours"], counts(found)["of"]) == (23, 24)
 
 
@@ -96,11 +97,22 @@ def test_a_flow_log_is_deleted() -> None:
 
 
 def test_interfaces_of_a_flow_log_that_fall_silent_one_by_one() -> None:
-    history = flows(recorded("eni-other", -24, 0), *(recorded(f"eni-{n}", -24, 0) for n in "123"))
+    other: dict[str, Any] = {"interface": "eni-other", "flow_log_id": "fl-2"}
+    history = flows(
+        recorded(begin=-24, end=0, **other), *(recorded(f"eni-{n}", -24, 0) for n in "123")
+    )
     records = flows(
-        recorded("eni-other", 0, 9), *(recorded(f"eni-{n}", 0, 2 * int(n)) for n in "123")
+        recorded(begin=0, end=9, **other), *(recorded(f"eni-{n}", 0, 2 * int(n)) for n in "123")
     )
     assert silent_interface(records, history)["who"].to_list() == ["eni-1", "eni-2", "eni-3"]
+
+
+@pytest.mark.parametrize(("gone", "who"), [(8, "eni-"), (9, "fl-1")])
+def test_nearly_all_of_a_flow_log(gone: int, who: str) -> None:
+    history = flows(*(recorded(f"eni-{n}", -24, 0) for n in range(10)))
+    found = silent_interface(flows(*(recorded(f"eni-{n}", 0, 3) for n in range(gone, 10))), history)
+    assert found.height == (1 if gone == 9 else 8)
+    assert found["who"].str.starts_with(who).all()
 
 
 def test_without_the_flow_log_s_name_it_is_the_account_and_region() -> None:
@@ -127,6 +139,6 @@ def test_another_flow_log_still_records_them() -> None:
 
 
 def test_all_is_silent_or_nothing_was_recorded() -> None:
-    history = flows(recorded("eni-1", -24, 0), recorded("eni-2", -24, 0))
+    history = flows(recorded("eni-1", -24, 0), recorded("eni-2", -24, -5))
     assert silent_interface(flows(), history).equals(INCIDENTS.to_frame())
     assert silent_interface(flows(), flows()).equals(INCIDENTS.to_frame())

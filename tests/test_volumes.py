@@ -122,6 +122,22 @@ def test_a_busy_server_with_days_and_nights() -> None:
     assert found.equals(INCIDENTS.to_frame())
 
 
+@pytest.mark.parametrize(
+    ("loads", "usual"),
+    [((50, 50, 50), 50), ((40, 50, 62.5), 50 * 1.25**4.4478), ((10, 40, 160), 3 * 160)],
+)
+def test_days_that_differ_make_more_usual(loads: tuple[float, ...], usual: float) -> None:
+    """Logarithms of 40, 50 and 62.5 are as far apart; 50 is the median."""
+    days = [sent(24 * day + 9, loads[day % 3] * MB) for day in range(-12, 0)]
+    history = flows(days, past(size=MB))
+    found = only(egress_volume(flows([sent(9, 9_000 * MB)]), history))
+    assert counts(found)["usual"] == pytest.approx(usual * MB, rel=0.03)
+
+
+def test_what_was_in_the_past_is_no_news() -> None:
+    assert egress_volume(flows([sent(0, MB)]), flows(past(), [sent(-5, 5_000 * MB)])).is_empty()
+
+
 def test_overlapping_flow_logs_do_not_double_it() -> None:
     twice = [sent(3, 120 * MB, flow_log_id=log) for log in ("fl-1", "fl-2")]
     assert egress_volume(flows(twice), flows(past(size=60 * MB)), factor=2.1).is_empty()
@@ -142,9 +158,10 @@ def test_the_direction_is_told_by_the_format_or_by_the_private_side() -> None:
         sent(3, 5_000 * MB, "10.0.9.9"),
         sent(3, 5_000 * MB, **passing),
         sent(3, 5_000 * MB, action="REJECT"),
-        {**sent(3, 5_000 * MB), "interface_id": None},
     ):
         assert egress_volume(flows([ignored]), home).is_empty()
+    unknown: Record = {"interface_id": None}
+    assert egress_volume(flows([sent(3, 5_000 * MB, **unknown)]), flows(past(**unknown))).is_empty()
     assert egress_volume(flows([sent(3, 5_000 * MB, **own_ipv6)]), home).height == 1
 
 
@@ -190,6 +207,11 @@ def test_far_more_is_refused_than_ever() -> None:
 def test_a_few_refused_are_no_surge(number: int, incidents: int) -> None:
     quiet = past(48, 1_000)
     assert reject_surge(flows(refused(2, number)), flows(quiet)).height == incidents
+
+
+def test_what_is_let_through_is_no_surge() -> None:
+    records = flows(refused(2, 900, action="ACCEPT"), refused(2, 40))
+    assert reject_surge(records, flows(background(48))).is_empty()
 
 
 def test_what_is_refused_on_the_way_out_names_the_destination() -> None:

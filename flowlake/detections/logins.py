@@ -42,7 +42,7 @@ ALIKE = 0.3
 is flat traffic (Jonker and others, Flow-based SSH Dictionary Attack Detection, 2014)."""
 
 SHARE = 0.5
-"""At least so much of what the source opened there are guesses; else it also works there."""
+"""At least so many of the source's logins there are guesses; else it works there too."""
 
 
 def brute_force(
@@ -61,7 +61,7 @@ def brute_force(
     through, is over within ``LONGEST``, has as many packets as a login takes, few bytes each way
     (``MOST_SENT``, ``MOST_REPLY``), and about as many back as the source's others on that target.
     What the log has of one direction only is judged by that one. An incident is a source on a port
-    until it pauses for an hour, if at least half of what it opened there are guesses. ``peak`` is
+    until it pauses for an hour, if at least half of its logins there are guesses. ``peak`` is
     the most guesses within a window, on all targets together. ``whom`` is the target, or the
     smallest network with all of them. The evidence is every record of the source on that port
     which was not refused.
@@ -102,7 +102,10 @@ def brute_force(
 
 def _incidents(tried: pl.DataFrame, attempts: int, window: timedelta) -> pl.DataFrame:
     by = ["client", "server_port"]
-    judged = in_sessions(tried.with_columns(guess=_like_a_login()), by, GAP)
+    got_so_far = pl.col("outcome").is_in(["answered", "unknown"]) & _enough_for_a_login()
+    judged = in_sessions(
+        tried.with_columns(login=got_so_far, guess=got_so_far & _no_more_than_a_login()), by, GAP
+    )
     size = pl.when(pl.col("reply_packets") > 0).then("reply_bytes").otherwise("bytes")
     usual = size.filter("guess").median().over(*by, "session", "server")
     judged = judged.with_columns(guess=pl.col("guess") & ((size - usual).abs() <= ALIKE * usual))
@@ -113,7 +116,6 @@ def _incidents(tried: pl.DataFrame, attempts: int, window: timedelta) -> pl.Data
         .group_by(*by, "session")
         .agg(peak=pl.col("within").max().cast(pl.Float64))
     )
-    exchanged = pl.col("outcome").is_in(["answered", "unknown"])
     sessions = (
         judged.group_by(*by, "session")
         .agg(
@@ -123,32 +125,35 @@ def _incidents(tried: pl.DataFrame, attempts: int, window: timedelta) -> pl.Data
             packets=(pl.col("packets") + pl.col("reply_packets")).sum(),
             bytes=(pl.col("bytes") + pl.col("reply_bytes")).sum(),
             guesses=pl.col("guess").sum(),
-            opened=exchanged.sum(),
+            logins=pl.col("login").sum(),
             targets=pl.col("server").filter("guess").unique().sort(),
             took=pl.col("last_seen").filter("guess").max()
             - pl.col("first_seen").filter("guess").min(),
         )
         .join(peaks, on=[*by, "session"])
-        .filter(pl.col("peak") >= attempts, pl.col("guesses") >= SHARE * pl.col("opened"))
+        .filter(pl.col("peak") >= attempts, pl.col("guesses") >= SHARE * pl.col("logins"))
         .sort("first_seen", *by)
     )
     return pl.DataFrame(list(_described(sessions)), schema=INCIDENTS)
 
 
-def _like_a_login() -> pl.Expr:
-    """Whether a connection may be one guess, by itself; a side without records is not judged."""
-    port = pl.col("server_port")
-    least = pl.when(port.is_in(EXCHANGE_KEYS)).then(LEAST_PACKETS_OF_KEYS).otherwise(LEAST_PACKETS)
-    most = port.replace_strict(MOST_REPLY_OF, default=MOST_REPLY, return_dtype=pl.Int64)
-    sent = (pl.col("packets") >= least) & (pl.col("bytes") <= MOST_SENT)
-    reply = (pl.col("reply_packets") >= least) & (pl.col("reply_bytes") <= most)
+def _enough_for_a_login() -> pl.Expr:
+    """Whether it may have come to a password; a direction without records is not judged."""
+    exchanges_keys = pl.col("server_port").is_in(EXCHANGE_KEYS)
+    least = pl.when(exchanges_keys).then(LEAST_PACKETS_OF_KEYS).otherwise(LEAST_PACKETS)
+    sent, back = pl.col("packets"), pl.col("reply_packets")
+    return ((sent == 0) | (sent >= least)) & ((back == 0) | (back >= least)) & (sent + back > 0)
+
+
+def _no_more_than_a_login() -> pl.Expr:
+    most = pl.col("server_port").replace_strict(
+        MOST_REPLY_OF, default=MOST_REPLY, return_dtype=pl.Int64
+    )
     return (
-        ((pl.col("packets") == 0) | sent)
-        & ((pl.col("reply_packets") == 0) | reply)
-        & (pl.col("packets") + pl.col("reply_packets") > 0)
+        (pl.col("bytes") <= MOST_SENT)
+        & (pl.col("reply_bytes") <= most)
         & (pl.col("last_seen") - pl.col("first_seen") <= LONGEST)
-        & pl.col("outcome").is_in(["answered", "unknown"])
-    ).fill_null(False)
+    )
 
 
 def _described(sessions: pl.DataFrame) -> Iterator[dict[str, Any]]:
@@ -167,7 +172,7 @@ def _described(sessions: pl.DataFrame) -> Iterator[dict[str, Any]]:
             "counts": json.dumps(
                 {
                     "guesses": each["guesses"],
-                    "connections": each["opened"],
+                    "logins": each["logins"],
                     "port": port,
                     "targets": len(targets),
                     "target_sample": targets[:NAMED],

@@ -13,6 +13,7 @@ _READ = (
     *("interface_id", "flow_log_id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol"),
     *("packets", "bytes", "tcp_flags", "action", "start_time", "end_time"),
 )
+_PAIR = ("low", "high", "protocol")
 _MARK = "#"
 
 
@@ -43,12 +44,18 @@ def opened(
         first_seen=pl.coalesce("start_time", "end_time"),
         last_seen=pl.coalesce("end_time", "start_time"),
     ).drop_nulls(["source", "target", "first_seen"])
-    numbered = in_sessions(
-        known.collect(engine="streaming"), ["low", "high", "protocol"], silence
-    ).with_columns(
-        # An address of its own for each use: `connections` knows a pair of sockets by these.
+    records = known.collect(engine="streaming")
+    lasted = pl.col("last_seen").max() - pl.col("first_seen").min()
+    long = records.group_by(_PAIR).agg(lasted=lasted).filter(pl.col("lasted") > silence)
+    again = in_sessions(records.join(long, on=_PAIR, how="semi", nulls_equal=True), _PAIR, silence)
+    # An address of its own for each use: `connections` knows a pair of sockets by these.
+    renamed = again.with_columns(
         pkt_srcaddr=pl.concat_str("source", pl.lit(_MARK), "session"),
         pkt_dstaddr=pl.concat_str("target", pl.lit(_MARK), "session"),
     )
+    once = records.join(long, on=_PAIR, how="anti", nulls_equal=True).with_columns(
+        pkt_srcaddr="source", pkt_dstaddr="target"
+    )
+    numbered = pl.concat([once, renamed.select(once.columns)])
     address = pl.col("client", "server").str.replace(f"{_MARK}.*", "")
     return connections(numbered.lazy(), marks).with_columns(address).collect()

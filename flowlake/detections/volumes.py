@@ -23,6 +23,9 @@ SPREAD = 3 * 1.4826
 """How many MADs above the median is unusual: three standard deviations, of which the MAD of a
 normal distribution is 1 / 1.4826 (Rousseeuw and Croux, 1993)."""
 
+MOST_SPREAD = 3
+"""However much the days differ, no more than so often the most of any past hour is usual. Ours."""
+
 NEXT_TO_NOTHING = 0.01
 """A past of less than this part of the floor counts as that, so that a factor says something."""
 
@@ -47,7 +50,8 @@ def egress_volume(
     are not seen.
 
     What is usual is the most of any past hour, or, if that is more, the median of the past days'
-    busiest hours and three robust standard deviations, by their logarithms. So a backup each night
+    busiest hours and three robust standard deviations, by their logarithms, but not more than three
+    times the most. So a backup each night
     is usual, and its hours hide a theft that is smaller. The past are the hours that the interface
     has records of, up to 12 hours before; with fewer than 24 of them, nothing is said.
     An incident are consecutive hours, with an hour between at most, of at least ``bytes`` each and
@@ -168,7 +172,8 @@ def _surges(
         .group_by("interface_id", "hour")
         .agg(bound=(pl.col("value").median() + SPREAD * pl.col("off").median()).exp().round() - 1)
     )
-    usual = pl.max_horizontal("most", "bound", pl.lit(NEXT_TO_NOTHING * floor))
+    bound = pl.min_horizontal("bound", MOST_SPREAD * pl.col("most"))
+    usual = pl.max_horizontal("most", bound, pl.lit(NEXT_TO_NOTHING * floor))
     events = (
         above.join(busiest, on=["interface_id", "hour"])
         .with_columns(usual=usual, first_seen="hour", last_seen=pl.col("hour") + HOUR)

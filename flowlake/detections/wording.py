@@ -34,11 +34,14 @@ def together(addresses: Collection[str]) -> str | None:
 
 def amount(size: float) -> str:
     """Bytes in the unit that fits: ``1.2 GB``, of 1,000 MB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
+    unit = "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
         if size < 1000:
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.3g} {unit}"
-        size /= 1000
-    return f"{size:,.3g} TB"
+            break
+        unit, size = larger, size / 1000
+    digits = 0 if size >= 100 or unit == "bytes" else 1 if size >= 10 else 2
+    text = f"{size:,.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if digits else text} {unit}"
 
 
 def span(length: timedelta) -> str:
