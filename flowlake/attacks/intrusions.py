@@ -135,7 +135,9 @@ def _beacons(scene: Scene) -> Iterator[Planted]:
             "beacon",
             scene.name(source),
             dotted(target),
-            f"a connection each {asleep:,.0f} s, up to {jitter:.0%} earlier",
+            f"a connection each {asleep:,.0f} s"
+            + (f", up to {jitter:.0%} earlier" if jitter else "")
+            + scene.by_way_of(source),
             _beats(scene, source, target, asleep, jitter, share),
         )
 
@@ -176,7 +178,8 @@ def _exfiltration(scene: Scene) -> Iterator[Planted]:
             "egress_volume",
             scene.name(source),
             dotted(target),
-            f"{total / 1e9:.1f} GB in {count} connections over {lasting / 3600:.1f} h",
+            f"{total / 1e9:.1f} GB in {count} connections over {lasting / 3600:.1f} h"
+            + scene.by_way_of(source),
             _upload(scene, source, target, total, count, lasting),
         )
 
@@ -190,6 +193,7 @@ def _silences(scene: Scene) -> Iterator[Planted]:
             int(scene.begins + scene.seconds * share - phase) // lasts * lasts + phase
             for share in (random.uniform(0.4, 0.6), 1.0 if says_so else random.uniform(0.75, 0.9))
         )
+        ends = max(ends, begins + lasts)
         yield Planted(
             "silent_interface",
             estate.interfaces["interface-id"][at],

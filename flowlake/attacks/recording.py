@@ -266,16 +266,17 @@ def _merged(pieces: pl.DataFrame) -> pl.DataFrame:
         pl.col("last").max().floor().cast(pl.Int64),
         pl.col("flags").bitwise_or(),
     )
-    # Start and end are not the packets' own times. By how much they are off is drawn from the
-    # record itself, so that it does not depend on what else was recorded.
+    # Start and end are up to 60 seconds after the packets (AWS guide). By how much is drawn from
+    # the record itself, so that it does not depend on what else was recorded.
     drawn = (
         pl.col("sport") * 40_503 + pl.col("dport") * 9_973 + pl.col("src") * 31 + pl.col("first")
     ) % 1_009
-    end = pl.col("last") + drawn // 23 % 29
+    start = pl.col("first") + drawn % 11
+    end = pl.max_horizontal(pl.col("last"), start) + drawn // 11 % 43
     return records.select(
         *_KEY,
         *("egress", "psrc", "pdst", "packets", "bytes", "flags"),
-        start=pl.col("first") - drawn % 23,
+        start=start,
         end=end,
         slot=end // 300 * 300,
         status=pl.lit("OK"),

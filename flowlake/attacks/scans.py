@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowlake.attacks.estates import PUBLIC, dotted, ipv4
+from flowlake.attacks.estates import HOSTS, PUBLIC, ROLES, dotted, ipv4
 from flowlake.attacks.recording import AT_SERVER, RST, SYN, SYN_ACK, talks
 from flowlake.attacks.scenes import Planted, Scene
 
@@ -211,7 +211,8 @@ def _inside_sweeps(scene: Scene) -> Iterator[Planted]:
         "host_sweep",
         scene.name(source),
         None,
-        f"{count:,} addresses of the internet on 23 by an inside host, as a worm does",
+        f"{count:,} addresses of the internet on 23 by an inside host, as a worm does"
+        + scene.by_way_of(source),
         talks(
             count,
             client_at=source,
@@ -236,7 +237,7 @@ def _vulnerability_scanner(scene: Scene) -> Iterator[Planted]:
     hosts, port = (
         grid.ravel() for grid in np.meshgrid(scene.neighbours(scanner), scene.ports("top", 100))
     )
-    kept = hosts != scanner
+    kept = (hosts != scanner) & ~np.isin(hosts % HOSTS, ROLES["legacy"])
     hosts, port = hosts[kept], port[kept]
     yield Planted(
         "allowed",
