@@ -21,7 +21,7 @@ from flowlake.fields import DEFAULT_FORMAT
 from flowlake.layout import parse_key
 from flowlake.samples import ACCOUNTS, REGIONS, START, object_bytes
 
-KNOBS: AttackKnobs = {"records_per_object": 600}
+KNOBS: AttackKnobs = {"records_per_object": 400}
 TINY: AttackKnobs = {"hours": 1, "records_per_object": 20}
 KINDS = {
     *("port_scan", "slow_scan", "host_sweep", "brute_force", "beacon", "egress_volume"),
@@ -77,8 +77,8 @@ def test_there_is_every_kind_of_attack_and_few_records_are_of_one(
     assert set(labelled["kind"]) == KINDS
     planted = labelled.filter(~pl.col("note").str.starts_with(BACKGROUND))
     assert 35 < planted.height < 60
-    assert planted["flows"].sum() < 0.12 * flows.height
-    assert labelled["flows"].sum() < 0.25 * flows.height
+    assert planted["flows"].sum() < 0.15 * flows.height
+    assert labelled["flows"].sum() < 0.3 * flows.height
 
 
 def test_labels_of_outsiders_count_each_record(labelled: pl.DataFrame, flows: pl.DataFrame) -> None:
@@ -139,7 +139,7 @@ def test_silent_interfaces_are_silent(labelled: pl.DataFrame, flows: pl.DataFram
         )
         assert set(inside["log-status"]) <= {"NODATA", "SKIPDATA"}
         assert abs(inside.height - label["flows"]) <= 1
-        assert own.filter(pl.col("start") < label["first_seen"]).height > 1000
+        assert own.filter(pl.col("start") < label["first_seen"]).height > 500
 
 
 def test_interfaces_say_so_in_each_interval_without_traffic(flows: pl.DataFrame) -> None:
@@ -212,7 +212,7 @@ def test_both_ends_record_and_nothing_twice(flows: pl.DataFrame) -> None:
         & (pl.col("packets") > 50)
     )
     ends = queries.group_by(FIVE).agg(pl.col("interface-id").n_unique())["interface-id"]
-    assert ends.len() > 10 and set(ends) == {2}
+    assert ends.len() > 5 and set(ends) == {2}
 
 
 def test_a_long_connection_leaves_a_record_in_each_interval() -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from flowlake.attacks.estates import HOSTS, Estate, FlowLog, as_text
+from flowlake.attacks.estates import HOSTS, Estate, FlowLog, as_text, ipv4
 
 _TALK: dict[str, tuple[Any, Any]] = {
     "client_at": (np.int64, -1),
@@ -41,6 +41,7 @@ AT_SERVER, AT_CLIENT = 1, 2
 
 SYN, FIN, RST, SYN_ACK = 2, 1, 4, 18
 
+_S3 = ipv4("52.216.0.0") >> 16
 _FIVE = ("src", "sport", "dst", "dport", "protocol")
 _KEY = ["at", "interval", "rejected", *_FIVE, "attack"]
 _LATE = 60
@@ -307,6 +308,10 @@ def _named(records: pl.DataFrame, estate: Estate) -> pl.DataFrame:
         .alias("action"),
         pl.col("status").alias("log-status"),
         pl.col("flags").alias("tcp-flags"),
+        *(
+            pl.when(pl.col(packet) // 2**16 == _S3).then(pl.lit("S3")).alias(name)
+            for packet, name in (("psrc", "pkt-src-aws-service"), ("pdst", "pkt-dst-aws-service"))
+        ),
         pl.when(pl.col("status") == "OK").then(pl.lit("IPv4")).alias("type"),
         pl.when("egress")
         .then(pl.lit("egress"))
