@@ -55,7 +55,12 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 
 
 def test_another_seed_gives_other_attacks() -> None:
-    one, other = (labels(hours=1, records_per_object=20, seed=seed).drop("note") for seed in (1, 2))
+    one, other = (
+        labels(hours=1, records_per_object=20, seed=seed)
+        .filter(pl.col("kind") != "silent_interface")
+        .drop("note")
+        for seed in (1, 2)
+    )
     assert one.join(other, on=one.columns, nulls_equal=True).is_empty()
 
 
@@ -133,13 +138,13 @@ def test_silent_interfaces_are_silent(labelled: pl.DataFrame, flows: pl.DataFram
     assert sorted(label["flows"] > 0 for label in silent) == [False, True]
     for label in silent:
         own = flows.filter(pl.col("interface-id") == label["who"])
-        minute = timedelta(minutes=1)
-        inside = own.filter(
-            (pl.col("start") >= label["first_seen"] + minute) & (pl.col("end") < label["last_seen"])
-        )
-        assert set(inside["log-status"]) <= {"NODATA", "SKIPDATA"}
-        assert abs(inside.height - label["flows"]) <= 1
-        assert own.filter(pl.col("start") < label["first_seen"]).height > 500
+        within = own.filter(pl.col("start").is_between(label["first_seen"], label["last_seen"]))
+        quiet = within.filter(pl.col("log-status") != "OK")
+        assert quiet.height == label["flows"]
+        late = label["first_seen"] + timedelta(seconds=60)
+        rest = within.filter((pl.col("start") > late) & (pl.col("end") < label["last_seen"]))
+        assert set(rest["log-status"]) <= {"NODATA", "SKIPDATA"}
+        assert own.filter(pl.col("start") < label["first_seen"]).height > 200
 
 
 def test_interfaces_say_so_in_each_interval_without_traffic(flows: pl.DataFrame) -> None:
@@ -180,14 +185,11 @@ def test_the_background_of_the_internet_is_as_measured(flows: pl.DataFrame) -> N
 
 def test_few_talkers_have_most_of_the_traffic(flows: pl.DataFrame) -> None:
     talkers = flows.filter(pl.col("srcaddr").str.starts_with("198.19."))
-    sent = (
-        talkers.group_by("srcaddr")
-        .agg(pl.col("bytes").sum())["bytes"]
-        .sort(descending=True)
-        .to_numpy()
-    )
-    assert len(sent) > 10_000
-    assert sent[: len(sent) // 100].sum() / sent.sum() > 0.5
+    by_talker = talkers.group_by("srcaddr").agg(pl.col("bytes").sum(), records=pl.len())
+    assert by_talker.height > 10_000
+    for count, share in (("bytes", 0.5), ("records", 0.3)):
+        each = by_talker[count].sort(descending=True).to_numpy()
+        assert each[: len(each) // 100].sum() / each.sum() > share
 
 
 def test_people_keep_hours(flows: pl.DataFrame) -> None:

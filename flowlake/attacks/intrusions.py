@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from flowlake.attacks.estates import HOSTS, dotted
-from flowlake.attacks.recording import AT_SERVER, FIN, SYN, SYN_ACK, Silence, talks
+from flowlake.attacks.recording import AT_SERVER, FIN, LATE, SYN, SYN_ACK, Silence, talks
 from flowlake.attacks.scenes import KEPT_SILENT, Planted, Scene
 
 
@@ -190,7 +190,10 @@ def _silences(scene: Scene) -> Iterator[Planted]:
         at = int(random.integers(len(estate.flow_logs))) * HOSTS + KEPT_SILENT[role]
         lasts, phase = int(estate.interval[at]), int(estate.phase[at])
         begins, ends = (
-            int(scene.begins + scene.seconds * share - phase) // lasts * lasts + phase
+            int(min(scene.begins + scene.seconds * share, scene.ends - LATE) - phase)
+            // lasts
+            * lasts
+            + phase
             for share in (random.uniform(0.4, 0.6), 1.0 if says_so else random.uniform(0.75, 0.9))
         )
         ends = max(ends, begins + lasts)

@@ -44,7 +44,7 @@ SYN, FIN, RST, SYN_ACK = 2, 1, 4, 18
 _S3 = ipv4("52.216.0.0") >> 16
 _FIVE = ("src", "sport", "dst", "dport", "protocol")
 _KEY = ["at", "interval", "rejected", *_FIVE, "attack"]
-_LATE = 60
+LATE = 60
 """Seconds after its end when an interval's records are there: a record's times may be as far off
 (AWS guide, ``start`` and ``end``)."""
 
@@ -113,7 +113,7 @@ class Recorder:
 
     def _over_by(self, moment: float) -> Any:
         """For each interface, the number of the first interval that is not over."""
-        passed = moment - _LATE - self._estate.phase
+        passed = moment - LATE - self._estate.phase
         return np.floor(passed / self._estate.interval).astype(np.int64)
 
     def _unrecorded(self, at: pl.Series, interval: pl.Series, quiet: bool = False) -> pl.Series:
@@ -179,36 +179,34 @@ def _observed(begun: pl.DataFrame, estate: Estate) -> pl.DataFrame:
         gateway_port=1024 + (pl.col("client_port") * 7919 + pl.col("server")) % 64_512,
     )
     client, server = ("client", "client_port"), ("server", "server_port")
-    private, public = ("gateway", "client_port"), ("gateway", "gateway_port")
+    inward, outward = ("gateway", "server_port"), ("gateway", "gateway_port")
     gone = pl.col("refused") != AT_CLIENT
     answered = pl.col("reply_packets") > 0
-    # at, whether it leaves there, from, to, and which two the packet itself names.
+    # Where, whether it leaves there, from and to whom, whom the packet itself names, and if at all.
     seen = (
         ("client_at", True, client, server, client, server, pl.lit(True)),
         ("client_at", False, server, client, server, client, answered),
         ("server_at", False, client, server, client, server, gone),
         ("server_at", True, server, client, server, client, answered),
-        ("via", False, client, ("gateway", "server_port"), client, server, gone),
-        ("via", True, public, server, public, server, gone),
-        ("via", False, server, public, server, public, answered),
-        ("via", True, private, client, server, client, answered),
+        ("via", False, client, inward, client, server, gone),
+        ("via", True, outward, server, outward, server, gone),
+        ("via", False, server, outward, server, outward, answered),
+        ("via", True, inward, client, server, client, answered),
     )
     views = []
     for at, leaves, source, target, psource, ptarget, there in seen:
         reply = there is answered
         of = "reply_" if reply else ""
         rejects = {"client_at": AT_CLIENT, "server_at": AT_SERVER, "via": -1}[at]
-        sport = "server_port" if source == private else source[1]
-        dport = target[1]
         views.append(
             begun.filter(there & (pl.col(at) >= 0)).select(
                 at=at,
                 egress=pl.lit(leaves),
                 rejected=pl.lit(False) if reply else pl.col("refused") == rejects,
                 src=source[0],
-                sport=sport,
+                sport=source[1],
                 dst=target[0],
-                dport=dport,
+                dport=target[1],
                 protocol="protocol",
                 psrc=psource[0],
                 pdst=ptarget[0],
