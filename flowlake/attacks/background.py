@@ -11,68 +11,28 @@ What the internet sends unasked is in ``flowlake.attacks.radiation``.
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import cos, pi
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from flowlake.attacks.estates import HOSTS, PRIVATE, Estate, Numbers, ipv4
-from flowlake.attacks.recording import AT_SERVER, FIN, RST, SYN, SYN_ACK, talks
-
-_INTERNET = ipv4("198.19.0.0")
-_S3 = ipv4("52.216.0.0")
-_HOUR = 3600
-
-
-class _Draw:
-    """The random numbers of one kind in one hour: ``size`` conversations."""
-
-    def __init__(self, random: np.random.Generator, estate: Estate, begins: int, size: int) -> None:
-        self.random, self.estate, self.begins, self.size = random, estate, begins, size
-        self.networks: Numbers = random.integers(0, len(estate.flow_logs), size)
-
-    def at(self, role: str) -> Numbers:
-        return self.estate.at(self.random, role, self.networks)
-
-    def whole(self, low: int, high: int) -> Numbers:
-        return self.random.integers(low, high, self.size)
-
-    def when(self, within: float = _HOUR) -> Any:
-        return self.begins + self.random.random(self.size) * within
-
-    def lasting(self, seconds: float, spread: float = 1.0) -> Any:
-        return self.random.lognormal(np.log(seconds), spread, self.size).clip(0.01, 1800)
-
-    def ephemeral(self) -> Numbers:
-        return self.whole(32_768, 61_000)
-
-    def outside(self, many: int, salt: int = 0) -> Numbers:
-        """Addresses on the internet, the nth of which is there 1/n as often as the first."""
-        rank = (many ** self.random.random(self.size)).astype(np.int64)
-        return _INTERNET + (rank * 40_503 + salt * 7_919) % 2**16
-
-    def tcp(self, sent: float, received: float, spread: float = 1.6) -> dict[str, Any]:
-        """A connection that opened and closed; medians of what was said, in bytes."""
-        out = self.random.lognormal(np.log(sent), 0.8, self.size).astype(np.int64)
-        back = self.random.lognormal(np.log(received), spread, self.size).clip(0, 4e9)
-        back = back.astype(np.int64)
-        packets = 4 + out // 1400 + back // 2900
-        replies = 4 + back // 1400 + out // 2900
-        reset = np.where(self.random.random(self.size) < 0.08, RST, 0)
-        return {
-            "packets": packets,
-            "bytes": out + 52 * packets + 8,
-            "reply_packets": replies,
-            "reply_bytes": back + 52 * replies + 8,
-            "flags": SYN | FIN | reset,
-            "reply_flags": SYN_ACK | FIN,
-        }
-
-    def made(self, **columns: Any) -> pl.DataFrame:
-        return talks(self.size, **columns)
+from flowlake.attacks.drawing import Draw
+from flowlake.attacks.estates import Estate
+from flowlake.attacks.machines import (
+    ansible,
+    backups,
+    dns,
+    health_checks,
+    late,
+    monitoring,
+    ntp,
+    pools,
+    resolving,
+    traceroutes,
+)
 
 
-def _web(draw: _Draw) -> pl.DataFrame:
+def _web(draw: Draw) -> pl.DataFrame:
     return draw.made(
         client=draw.outside(20_000),
         server_at=draw.at("balancer"),
@@ -84,7 +44,7 @@ def _web(draw: _Draw) -> pl.DataFrame:
     )
 
 
-def _behind_balancer(draw: _Draw) -> pl.DataFrame:
+def _behind_balancer(draw: Draw) -> pl.DataFrame:
     return draw.made(
         client_at=draw.at("balancer"),
         server_at=draw.at("web"),
@@ -96,43 +56,7 @@ def _behind_balancer(draw: _Draw) -> pl.DataFrame:
     )
 
 
-def _health_checks(draw: _Draw) -> pl.DataFrame:
-    web = draw.at("web")
-    checks = draw.made(
-        client_at=draw.at("balancer"),
-        server_at=web,
-        client_port=draw.whole(1024, 65_536),
-        server_port=8080,
-        start=draw.when(),
-        lasted=0.03,
-        **draw.tcp(120, 240, 0.1),
-    )
-    down = (web * 31 + draw.begins // _HOUR * 17) % 23 == 0
-    return _failing(checks, refusing=down)
-
-
-def _failing(polls: pl.DataFrame, refusing: Any = False, gone: Any = False) -> pl.DataFrame:
-    """Some ports are closed, and answer with a reset; some hosts are gone, and do not answer."""
-    polls = polls.with_columns(
-        refusing=pl.lit(pl.Series(np.broadcast_to(refusing, polls.height))),
-        gone=pl.lit(pl.Series(np.broadcast_to(gone, polls.height))),
-    )
-    values = {
-        "packets": (1, 3),
-        "bytes": (60, 180),
-        "reply_packets": (1, 0),
-        "reply_bytes": (40, 0),
-        "flags": (SYN, SYN),
-        "reply_flags": (RST, 0),
-        "lasted": (0.0, 3.0),
-    }
-    return polls.with_columns(
-        pl.when("gone").then(silent).when("refusing").then(closed).otherwise(name).alias(name)
-        for name, (closed, silent) in values.items()
-    ).drop("refusing", "gone")
-
-
-def _outbound(draw: _Draw) -> pl.DataFrame:
+def _outbound(draw: Draw) -> pl.DataFrame:
     return draw.made(
         client_at=draw.at("app"),
         via=draw.at("nat"),
@@ -145,112 +69,7 @@ def _outbound(draw: _Draw) -> pl.DataFrame:
     )
 
 
-def _pools(draw: _Draw) -> pl.DataFrame:
-    """Connections that were opened long ago: the same ones in every hour."""
-    each = np.arange(draw.size)
-    networks = each % len(draw.estate.flow_logs) * HOSTS
-    packets = draw.random.lognormal(np.log(4_000), 0.7, draw.size).astype(np.int64)
-    return draw.made(
-        client_at=networks + 16 + each // 4 % 8,
-        server_at=networks + 44 + each // 32 % 2,
-        client_port=33_000 + each * 97 % 27_000,
-        server_port=5432,
-        start=draw.begins,
-        lasted=_HOUR - 1.0,
-        packets=packets,
-        bytes=packets * 160,
-        reply_packets=packets,
-        reply_bytes=packets * 700,
-    )
-
-
-def _dns(draw: _Draw) -> pl.DataFrame:
-    return draw.made(
-        client_at=np.where(draw.whole(0, 4) == 0, draw.at("web"), draw.at("app")),
-        server_at=draw.at("resolver"),
-        client_port=draw.whole(1024, 65_536),
-        server_port=53,
-        protocol=17,
-        start=draw.when(),
-        lasted=0.05,
-        bytes=draw.whole(56, 90),
-        reply_packets=1,
-        reply_bytes=draw.whole(80, 420),
-    )
-
-
-def _resolving(draw: _Draw) -> pl.DataFrame:
-    answered = draw.random.random(draw.size) < 0.97
-    return draw.made(
-        client_at=draw.at("resolver"),
-        via=draw.at("nat"),
-        server=draw.outside(600, salt=2),
-        client_port=draw.whole(1024, 65_536),
-        server_port=53,
-        protocol=17,
-        start=draw.when(),
-        lasted=0.1,
-        bytes=draw.whole(60, 100),
-        reply_packets=answered,
-        reply_bytes=answered * draw.whole(90, 500),
-    )
-
-
-def _ntp(draw: _Draw) -> pl.DataFrame:
-    return draw.made(
-        client_at=draw.at("legacy"),
-        server=draw.outside(8, salt=3),
-        client_port=123,
-        server_port=123,
-        protocol=17,
-        start=draw.when(),
-        bytes=76,
-        reply_packets=1,
-        reply_bytes=76,
-    )
-
-
-def _monitoring(draw: _Draw) -> pl.DataFrame:
-    """Polls of every private host; some have been gone for long, and nobody told the monitor."""
-    hosts = draw.networks * HOSTS + draw.random.choice((*PRIVATE, 8, 9), draw.size)
-    gone = ~draw.estate.there[hosts]
-    polls = draw.made(
-        client_at=draw.at("monitor"),
-        server_at=np.where(gone, -1, hosts),
-        server=draw.estate.address[hosts],
-        client_port=draw.ephemeral(),
-        server_port=draw.random.choice((9100, 9100, 9100, 22, 443), draw.size),
-        start=draw.when(),
-        lasted=0.3,
-        **draw.tcp(180, 24_000, 0.3),
-    )
-    closed = (hosts * 13 + polls["server_port"].to_numpy()) % 11 == 0
-    return _failing(polls, refusing=closed, gone=gone)
-
-
-def _backups(draw: _Draw) -> pl.DataFrame:
-    to_s3 = draw.whole(0, 3) == 0
-    size = draw.random.lognormal(np.log(4e8), 1.2, draw.size).clip(1e6, 2e10).astype(np.int64)
-    packets = size // 1400
-    database = draw.at("database")
-    return draw.made(
-        client_at=np.where(to_s3, draw.at("backup"), database),
-        server_at=np.where(to_s3, -1, draw.at("backup")),
-        server=_S3 + draw.whole(0, 64) * 257,
-        client_port=draw.ephemeral(),
-        server_port=np.where(to_s3, 443, 22),
-        start=draw.when(),
-        lasted=draw.lasting(240),
-        packets=packets,
-        bytes=size,
-        reply_packets=packets // 2 + 1,
-        reply_bytes=(packets // 2 + 1) * 52,
-        flags=SYN | FIN,
-        reply_flags=SYN_ACK | FIN,
-    )
-
-
-def _clones(draw: _Draw) -> pl.DataFrame:
+def _clones(draw: Draw) -> pl.DataFrame:
     return draw.made(
         client_at=draw.at("builder"),
         via=draw.at("nat"),
@@ -263,20 +82,7 @@ def _clones(draw: _Draw) -> pl.DataFrame:
     )
 
 
-def _ansible(draw: _Draw) -> pl.DataFrame:
-    """A run over all private hosts within ten minutes: many short sessions over ssh."""
-    return draw.made(
-        client_at=draw.at("builder"),
-        server_at=draw.networks * HOSTS + draw.random.choice(PRIVATE, draw.size),
-        client_port=draw.ephemeral(),
-        server_port=22,
-        start=draw.when(600),
-        lasted=draw.lasting(8, 0.6),
-        **draw.tcp(9_000, 7_000, 0.8),
-    )
-
-
-def _legacy(draw: _Draw) -> pl.DataFrame:
+def _legacy(draw: Draw) -> pl.DataFrame:
     return draw.made(
         client=draw.outside(4_000, salt=5),
         server_at=draw.at("legacy"),
@@ -288,7 +94,7 @@ def _legacy(draw: _Draw) -> pl.DataFrame:
     )
 
 
-def _admins(draw: _Draw) -> pl.DataFrame:
+def _admins(draw: Draw) -> pl.DataFrame:
     return draw.made(
         client=draw.outside(6, salt=6),
         server_at=draw.at("bastion"),
@@ -300,7 +106,7 @@ def _admins(draw: _Draw) -> pl.DataFrame:
     )
 
 
-def _peers(draw: _Draw) -> pl.DataFrame:
+def _peers(draw: Draw) -> pl.DataFrame:
     """Calls and file sharing: UDP from one port to peers on any port; some are not there."""
     answered = draw.random.random(draw.size) < 0.7
     packets = np.where(answered, draw.random.lognormal(3, 1.5, draw.size), 2).astype(np.int64) + 1
@@ -319,38 +125,7 @@ def _peers(draw: _Draw) -> pl.DataFrame:
     )
 
 
-def _late(draw: _Draw) -> pl.DataFrame:
-    """Packets that come after the connection is gone: refused, from a service's port."""
-    packets = draw.whole(1, 4)
-    return draw.made(
-        client=draw.outside(2_000, salt=1),
-        server_at=np.where(draw.whole(0, 2) == 0, draw.at("phone"), draw.at("legacy")),
-        client_port=draw.random.choice((443, 443, 443, 80), draw.size),
-        server_port=draw.ephemeral(),
-        start=draw.when(),
-        lasted=packets * 0.4,
-        packets=packets,
-        bytes=packets * draw.random.choice((40, 52), draw.size),
-        flags=draw.random.choice((0, FIN, RST), draw.size),
-        refused=AT_SERVER,
-    )
-
-
-def _traceroutes(draw: _Draw) -> pl.DataFrame:
-    """Ninety UDP packets each, on a port of its own; only the last hop would answer with UDP."""
-    route = np.arange(draw.size) // 90
-    return draw.made(
-        client_at=draw.networks[route] // 1 * HOSTS + 55,
-        server=draw.outside(500, salt=8)[route],
-        client_port=draw.ephemeral()[route],
-        server_port=33_434 + np.arange(draw.size) % 90,
-        protocol=17,
-        start=draw.when()[route] + np.arange(draw.size) % 90 * 0.2,
-        bytes=60,
-    )
-
-
-def _pings(draw: _Draw) -> pl.DataFrame:
+def _pings(draw: Draw) -> pl.DataFrame:
     return draw.made(
         client=draw.outside(300, salt=9),
         server_at=draw.at("legacy"),
@@ -365,9 +140,12 @@ def _pings(draw: _Draw) -> pl.DataFrame:
 
 
 class _Kind(NamedTuple):
-    """``share`` of everyday records in a mean hour; ``seen``, records of one conversation."""
+    """``share`` of everyday records in a mean hour; ``seen``, records of one conversation.
 
-    draw: Callable[[_Draw], pl.DataFrame]
+    Machines do the same in each hour.
+    """
+
+    draw: Callable[[Draw], pl.DataFrame]
     share: float
     seen: float
     rhythm: str = "always"
@@ -376,21 +154,21 @@ class _Kind(NamedTuple):
 _KINDS = (
     _Kind(_web, 30, 2.2, "people"),
     _Kind(_behind_balancer, 14, 5, "people"),
-    _Kind(_health_checks, 6, 4),
+    _Kind(health_checks, 6, 4, "machines"),
     _Kind(_outbound, 16, 7, "people"),
-    _Kind(_pools, 9, 132),
-    _Kind(_dns, 6, 4, "people"),
-    _Kind(_resolving, 1.5, 6, "people"),
-    _Kind(_ntp, 1, 2),
-    _Kind(_monitoring, 4, 4),
-    _Kind(_backups, 1.2, 16, "night"),
+    _Kind(pools, 9, 132, "machines"),
+    _Kind(dns, 6, 4, "people"),
+    _Kind(resolving, 1.5, 6, "people"),
+    _Kind(ntp, 1, 2, "machines"),
+    _Kind(monitoring, 4, 4, "machines"),
+    _Kind(backups, 1.2, 16, "night"),
     _Kind(_clones, 0.8, 6, "people"),
-    _Kind(_ansible, 1.2, 4.5, "runs"),
+    _Kind(ansible, 1.2, 4.5, "runs"),
     _Kind(_legacy, 4, 2.1, "people"),
     _Kind(_admins, 0.4, 12, "people"),
     _Kind(_peers, 1.6, 3.5, "people"),
-    _Kind(_late, 2, 1),
-    _Kind(_traceroutes, 0.4, 1),
+    _Kind(late, 2, 1),
+    _Kind(traceroutes, 0.4, 1),
     _Kind(_pings, 0.4, 2),
 )
 _ALL = sum(kind.share for kind in _KINDS)
@@ -410,9 +188,8 @@ def everyday(
     drawn = []
     for kind in _KINDS:
         mean = records * kind.share / _ALL / kind.seen * _rhythm(kind.rhythm, begins)
-        # What is there all the time does not vary.
-        size = round(mean) if kind.draw is _pools else int(random.poisson(mean))
-        drawn.append(kind.draw(_Draw(random, estate, begins, size)))
+        size = round(mean) if kind.rhythm == "machines" else int(random.poisson(mean))
+        drawn.append(kind.draw(Draw(random, estate, begins, size)))
     return pl.concat(drawn)
 
 

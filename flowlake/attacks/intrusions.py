@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from flowlake.attacks.estates import HOSTS, dotted
-from flowlake.attacks.recording import AT_SERVER, FIN, SYN, SYN_ACK, Silence, talks
+from flowlake.attacks.recording import AT_SERVER, FIN, LATE, SYN, SYN_ACK, Silence, talks
 from flowlake.attacks.scenes import KEPT_SILENT, Planted, Scene
 
 
@@ -135,7 +135,9 @@ def _beacons(scene: Scene) -> Iterator[Planted]:
             "beacon",
             scene.name(source),
             dotted(target),
-            f"a connection each {asleep:,.0f} s, up to {jitter:.0%} earlier",
+            f"a connection each {asleep:,.0f} s"
+            + (f", up to {jitter:.0%} earlier" if jitter else "")
+            + scene.by_way_of(source),
             _beats(scene, source, target, asleep, jitter, share),
         )
 
@@ -176,7 +178,8 @@ def _exfiltration(scene: Scene) -> Iterator[Planted]:
             "egress_volume",
             scene.name(source),
             dotted(target),
-            f"{total / 1e9:.1f} GB in {count} connections over {lasting / 3600:.1f} h",
+            f"{total / 1e9:.1f} GB in {count} connections over {lasting / 3600:.1f} h"
+            + scene.by_way_of(source),
             _upload(scene, source, target, total, count, lasting),
         )
 
@@ -187,9 +190,13 @@ def _silences(scene: Scene) -> Iterator[Planted]:
         at = int(random.integers(len(estate.flow_logs))) * HOSTS + KEPT_SILENT[role]
         lasts, phase = int(estate.interval[at]), int(estate.phase[at])
         begins, ends = (
-            int(scene.begins + scene.seconds * share - phase) // lasts * lasts + phase
+            int(min(scene.begins + scene.seconds * share, scene.ends - LATE) - phase)
+            // lasts
+            * lasts
+            + phase
             for share in (random.uniform(0.4, 0.6), 1.0 if says_so else random.uniform(0.75, 0.9))
         )
+        ends = max(ends, begins + lasts)
         yield Planted(
             "silent_interface",
             estate.interfaces["interface-id"][at],

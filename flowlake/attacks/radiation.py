@@ -15,7 +15,7 @@ from flowlake.attacks.recording import AT_SERVER, FIN, SYN, SYN_ACK, talks
 
 _SOURCES = ipv4("198.18.0.0")
 _MANY = 240 * 256
-"""Addresses that sources have; what is above is left to ``flowlake.planting``."""
+"""Addresses that sources have; what is above is left to ``flowlake.attacks.scenes``."""
 
 _MORE = ipv4("240.0.0.0")
 """Reserved for good (RFC 1112, section 4): where sources are if there are more."""
@@ -36,30 +36,15 @@ _PORTS = (
 """A number of ports of one address, and the share of sources that touch at least as many."""
 
 POPULAR = np.array(
-    (
-        *(
-            23,
-            22,
-            8080,
-            443,
-            80,
-            3389,
-            445,
-            5060,
-            8443,
-            2323,
-            6379,
-            1433,
-            5900,
-            3306,
-            81,
-            8088,
-            5555,
-        ),
-        *(123, 161, 53, 2375, 9200, 11211, 25, 21, 5432, 27017, 8888, 8000, 7547, 3128, 1080, 5985),
-        *(10250, 2222, 8728, 37215, 52869, 1900, 389, 5038, 4444, 9000, 1723, 9090, 111, 873, 6443),
-    )
+    [
+        *(23, 22, 8080, 443, 80, 3389, 445, 5060, 8443, 2323, 6379, 1433, 5900, 3306, 81, 8088),
+        *(5555, 123, 161, 53, 2375, 9200, 11211, 25, 21, 5432, 27017, 8888, 8000, 7547, 3128),
+        *(1080, 5985, 10250, 2222, 8728, 37215, 52869, 1900, 389, 5038, 4444, 9000, 1723, 9090),
+        *(111, 873, 6443),
+    ]
 )
+"""Ports that the internet asks for, the most popular first."""
+
 _UDP = (123, 161, 53, 1900, 389, 5060, 11211, 111)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from flowlake.attacks.estates import HOSTS, Estate, FlowLog, as_text
+from flowlake.attacks.estates import HOSTS, Estate, FlowLog, as_text, ipv4
 
 _TALK: dict[str, tuple[Any, Any]] = {
     "client_at": (np.int64, -1),
@@ -41,9 +41,10 @@ AT_SERVER, AT_CLIENT = 1, 2
 
 SYN, FIN, RST, SYN_ACK = 2, 1, 4, 18
 
+_S3 = ipv4("52.216.0.0") >> 16
 _FIVE = ("src", "sport", "dst", "dport", "protocol")
 _KEY = ["at", "interval", "rejected", *_FIVE, "attack"]
-_LATE = 60
+LATE = 60
 """Seconds after its end when an interval's records are there: a record's times may be as far off
 (AWS guide, ``start`` and ``end``)."""
 
@@ -112,7 +113,7 @@ class Recorder:
 
     def _over_by(self, moment: float) -> Any:
         """For each interface, the number of the first interval that is not over."""
-        passed = moment - _LATE - self._estate.phase
+        passed = moment - LATE - self._estate.phase
         return np.floor(passed / self._estate.interval).astype(np.int64)
 
     def _unrecorded(self, at: pl.Series, interval: pl.Series, quiet: bool = False) -> pl.Series:
@@ -178,36 +179,34 @@ def _observed(begun: pl.DataFrame, estate: Estate) -> pl.DataFrame:
         gateway_port=1024 + (pl.col("client_port") * 7919 + pl.col("server")) % 64_512,
     )
     client, server = ("client", "client_port"), ("server", "server_port")
-    private, public = ("gateway", "client_port"), ("gateway", "gateway_port")
+    inward, outward = ("gateway", "server_port"), ("gateway", "gateway_port")
     gone = pl.col("refused") != AT_CLIENT
     answered = pl.col("reply_packets") > 0
-    # at, whether it leaves there, from, to, and which two the packet itself names.
+    # Where, whether it leaves there, from and to whom, whom the packet itself names, and if at all.
     seen = (
         ("client_at", True, client, server, client, server, pl.lit(True)),
         ("client_at", False, server, client, server, client, answered),
         ("server_at", False, client, server, client, server, gone),
         ("server_at", True, server, client, server, client, answered),
-        ("via", False, client, ("gateway", "server_port"), client, server, gone),
-        ("via", True, public, server, public, server, gone),
-        ("via", False, server, public, server, public, answered),
-        ("via", True, private, client, server, client, answered),
+        ("via", False, client, inward, client, server, gone),
+        ("via", True, outward, server, outward, server, gone),
+        ("via", False, server, outward, server, outward, answered),
+        ("via", True, inward, client, server, client, answered),
     )
     views = []
     for at, leaves, source, target, psource, ptarget, there in seen:
         reply = there is answered
         of = "reply_" if reply else ""
         rejects = {"client_at": AT_CLIENT, "server_at": AT_SERVER, "via": -1}[at]
-        sport = "server_port" if source == private else source[1]
-        dport = target[1]
         views.append(
             begun.filter(there & (pl.col(at) >= 0)).select(
                 at=at,
                 egress=pl.lit(leaves),
                 rejected=pl.lit(False) if reply else pl.col("refused") == rejects,
                 src=source[0],
-                sport=sport,
+                sport=source[1],
                 dst=target[0],
-                dport=dport,
+                dport=target[1],
                 protocol="protocol",
                 psrc=psource[0],
                 pdst=ptarget[0],
@@ -266,16 +265,17 @@ def _merged(pieces: pl.DataFrame) -> pl.DataFrame:
         pl.col("last").max().floor().cast(pl.Int64),
         pl.col("flags").bitwise_or(),
     )
-    # Start and end are not the packets' own times. By how much they are off is drawn from the
-    # record itself, so that it does not depend on what else was recorded.
+    # Start and end are up to 60 seconds after the packets (AWS guide). By how much is drawn from
+    # the record itself, so that it does not depend on what else was recorded.
     drawn = (
         pl.col("sport") * 40_503 + pl.col("dport") * 9_973 + pl.col("src") * 31 + pl.col("first")
     ) % 1_009
-    end = pl.col("last") + drawn // 23 % 29
+    start = pl.col("first") + drawn % 11
+    end = pl.max_horizontal(pl.col("last"), start) + drawn // 11 % 43
     return records.select(
         *_KEY,
         *("egress", "psrc", "pdst", "packets", "bytes", "flags"),
-        start=pl.col("first") - drawn % 23,
+        start=start,
         end=end,
         slot=end // 300 * 300,
         status=pl.lit("OK"),
@@ -306,6 +306,10 @@ def _named(records: pl.DataFrame, estate: Estate) -> pl.DataFrame:
         .alias("action"),
         pl.col("status").alias("log-status"),
         pl.col("flags").alias("tcp-flags"),
+        *(
+            pl.when(pl.col(packet) // 2**16 == _S3).then(pl.lit("S3")).alias(name)
+            for packet, name in (("psrc", "pkt-src-aws-service"), ("pdst", "pkt-dst-aws-service"))
+        ),
         pl.when(pl.col("status") == "OK").then(pl.lit("IPv4")).alias("type"),
         pl.when("egress")
         .then(pl.lit("egress"))

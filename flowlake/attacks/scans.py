@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowlake.attacks.estates import PUBLIC, dotted, ipv4
-from flowlake.attacks.recording import AT_SERVER, RST, SYN, SYN_ACK, talks
+from flowlake.attacks.drawing import INTERNET
+from flowlake.attacks.estates import HOSTS, PUBLIC, ROLES, dotted, ipv4
+from flowlake.attacks.recording import AT_CLIENT, AT_SERVER, RST, SYN, SYN_ACK, talks
 from flowlake.attacks.scenes import Planted, Scene
 
 _ONE_NETWORK = ipv4("198.51.100.0")
-_INTERNET = ipv4("198.19.0.0")
 _OPEN = (22, 80, 443, 5432, 8080, 9100)
 
 
@@ -211,12 +211,13 @@ def _inside_sweeps(scene: Scene) -> Iterator[Planted]:
         "host_sweep",
         scene.name(source),
         None,
-        f"{count:,} addresses of the internet on 23 by an inside host, as a worm does",
+        f"{count:,} addresses of the internet on 23 by an inside host, as a worm does"
+        + scene.by_way_of(source),
         talks(
             count,
             client_at=source,
             via=scene.way_out(source),
-            server=_INTERNET + scene.random.choice(2**16, count, replace=False),
+            server=INTERNET + scene.random.choice(2**16, count, replace=False),
             client_port=scene.ephemeral(count),
             server_port=np.where(scene.random.random(count) < 0.9, 23, 2323),
             start=scene.moments(count, 1500),
@@ -229,6 +230,24 @@ def _inside_sweeps(scene: Scene) -> Iterator[Planted]:
             reply_flags=answers * RST,
         ),
     )
+    source, count = scene.host("app"), 600
+    yield Planted(
+        "host_sweep",
+        scene.name(source),
+        None,
+        f"{count} addresses of the internet on 445 by an inside host; its security group refuses",
+        talks(
+            count,
+            client_at=source,
+            server=INTERNET + scene.random.choice(2**16, count, replace=False),
+            client_port=scene.ephemeral(count),
+            server_port=445,
+            start=scene.moments(count, 900),
+            bytes=60,
+            flags=SYN,
+            refused=AT_CLIENT,
+        ),
+    )
 
 
 def _vulnerability_scanner(scene: Scene) -> Iterator[Planted]:
@@ -236,7 +255,7 @@ def _vulnerability_scanner(scene: Scene) -> Iterator[Planted]:
     hosts, port = (
         grid.ravel() for grid in np.meshgrid(scene.neighbours(scanner), scene.ports("top", 100))
     )
-    kept = hosts != scanner
+    kept = (hosts != scanner) & ~np.isin(hosts % HOSTS, ROLES["legacy"])
     hosts, port = hosts[kept], port[kept]
     yield Planted(
         "allowed",

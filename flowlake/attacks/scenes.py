@@ -61,6 +61,11 @@ class Scene:
         """The NAT gateway that a host goes through, or -1 if it has a public address."""
         return at // HOSTS * HOSTS + ROLES["nat"][0] if at % HOSTS in PRIVATE else -1
 
+    def by_way_of(self, at: int) -> str:
+        """What to add to a note where the NAT gateway's own records show an attack, too."""
+        gateway = self.way_out(at)
+        return f"; the NAT gateway {self.name(gateway)} records it, too" if gateway >= 0 else ""
+
     def name(self, at: int) -> str:
         """An interface's address."""
         return dotted(self.estate.address[at])

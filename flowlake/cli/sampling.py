@@ -70,9 +70,9 @@ def sample(
 
         knobs = AttackKnobs(seed=seed, hours=hours or 24, records_per_object=records or 900)
         beside = labels or Path(_beside(place))
+        made = write_objects(storage, prefix, SHAPES[shape](attack_tables(**knobs)))
         found = labels_of(**knobs)
         write(found, Format.csv, beside)
-        made = write_objects(storage, prefix, SHAPES[shape](attack_tables(**knobs)))
         note(f"{found.height:,} labels: {beside}")
     else:
         made = write_shape(
