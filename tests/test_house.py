@@ -54,7 +54,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("analyses", "compacting", "detections"),
     (
         *("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
-        *("rewriting", "registering", "delivering"),
+        *("rewriting", "registering", "delivering", "ocsf"),
     ),
     ("lake", "translating"),
     ("verifying", "rendering", "connecting"),
