@@ -60,7 +60,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("verifying", "rendering", "connecting"),
     ("progress",),
     (FACE,),
-    ("cli.options",),
+    ("cli.options", "aws_lambda"),
     ("cli.tending",),
     ("cli.keeping", "cli.asking"),
     ("cli.translating",),
