@@ -14,7 +14,8 @@ from urllib.parse import unquote_plus
 
 _GONE = re.compile(r"ObjectRemoved|LifecycleExpiration|LostObject|Object Deleted")
 _TEST = "s3:TestEvent"
-_OTHER = "not of S3"
+OTHER = "not of S3"
+"""The kind of what is no event of S3."""
 
 
 def documents(text: str) -> Iterator[Any]:
@@ -42,7 +43,7 @@ def named_in(messages: Iterable[Any]) -> tuple[list[str], Counter[str]] | None:
             others[kind] += 1
         else:
             urls.append(url)
-    return None if not urls and set(others) == {_OTHER} else (urls, others)
+    return None if not urls and set(others) == {OTHER} else (urls, others)
 
 
 def _events(message: Any) -> Iterator[tuple[str, str | None]]:
@@ -67,11 +68,11 @@ def _events(message: Any) -> Iterator[tuple[str, str | None]]:
             try:
                 yield from _events(list(documents(message)))
             except JSONDecodeError:
-                yield _OTHER, None
+                yield OTHER, None
         case dict():
-            yield _OTHER, None
+            yield OTHER, None
         case _ if isinstance(message, Iterable):
             for each in message:
                 yield from _events(each)
         case _:
-            yield _OTHER, None
+            yield OTHER, None
