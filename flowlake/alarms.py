@@ -112,7 +112,11 @@ def _evaluate(
         if asked is None and looked not in touched:
             touched[looked] = new_spans(lake, looked)
         spans = [asked] if asked else touched[looked]
-        incidents = evaluate(lake, alarm, spans, seen.findings.values(), known)
+        now = None
+        if alarm.detection.by_clock and asked is None and (held := lake.spans()):
+            now = datetime.now(UTC)
+            spans = [*spans, (max(end for _, end in held), now)]
+        incidents = evaluate(lake, alarm, spans, seen.findings.values(), known, now)
         for finding in _matched(alarm, incidents, seen):
             changed[finding["id"]] = finding
     named = _with_places(lake, changed.values(), known)
@@ -182,6 +186,7 @@ def evaluate(
     spans: Sequence[Span],
     known: Iterable[Finding] = (),
     names: pl.DataFrame | None = None,
+    now: datetime | None = None,
 ) -> pl.DataFrame:
     """Find the incidents of an alarm that have a trace in the spans.
 
@@ -191,6 +196,7 @@ def evaluate(
         spans: of records' starts, in order and apart from each other.
         known: findings of before: those that may go on are looked at from their begin.
         names: the inventory, for scopes.
+        now: the time, for what goes by the clock; else by the newest record.
 
     Returns:
         A frame of ``detections.INCIDENTS``.
@@ -205,6 +211,8 @@ def evaluate(
         for parameter in alarm.detection.parameters:
             if parameter.type == "scope" and parameter.name in given:
                 given[parameter.name] = members(given[parameter.name], flows, names)
+        if now is not None:
+            given["now"] = now
         frames = [flows]
         if alarm.detection.learns:
             frames.append(lake.history(begin, alarm.past, **chosen))

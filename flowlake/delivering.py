@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from flowlake.aws import Access, aws_settings
 from flowlake.errors import DeliveryFailed, StorageError, UsageError
-from flowlake.wording import Finding, as_json, as_slack, message, revision, subject
+from flowlake.wording import Finding, as_json, as_slack, message, subject
 
 __all__ = ["SETTINGS", "Delivery", "Kind", "Setting", "deliver", "message", "subject"]
 
@@ -189,7 +189,7 @@ def _publish(finding: Finding, to: Delivery, access: Access) -> None:
     order = {}
     if arn.endswith(".fifo"):
         order["MessageGroupId"] = finding["id"]
-        order["MessageDeduplicationId"] = revision(finding)
+        order["MessageDeduplicationId"] = finding["id"]
     told = ("severity", "kind", "alarm", "id")
     try:
         _topics(match["region"], access).publish(
@@ -287,7 +287,7 @@ def _request(finding: Finding, to: Delivery) -> urllib.request.Request:
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "flowlake",
-        "Idempotency-Key": revision(finding),
+        "Idempotency-Key": finding["id"],
         "X-FlowLake-Id": finding["id"],
     }
     if "header_env" in to.settings:

@@ -20,9 +20,18 @@ SEVERITIES: Mapping[str, tuple[int, str]] = MappingProxyType(
     {"low": (2, "Low"), "medium": (3, "Medium"), "high": (4, "High"), "critical": (5, "Critical")}
 )
 ACTIVITIES: Mapping[str, tuple[int, str]] = MappingProxyType(
-    {"new": (1, "Create"), "grown": (2, "Update"), "test": (99, "Test")}
+    {
+        **dict.fromkeys(("new", "open"), (1, "Create")),
+        **dict.fromkeys(("grown", "acknowledged", "merged"), (2, "Update")),
+        "test": (99, "Test"),
+    }
 )
 """What OCSF calls the state of a finding; a test is none of its activities, so Other."""
+
+STATUSES: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {"acknowledged": (2, "In Progress"), "merged": (3, "Suppressed")}
+)
+"""The status of a finding in a state that is not New."""
 
 _MAPPED = frozenset(
     {"alarm", "kind", "severity", "state", "who", "whom", "who_name", "whom_name", "why"}
@@ -40,6 +49,7 @@ def detection_finding(finding: Finding, *, version: str) -> dict[str, Any]:
         version: FlowLake's version.
     """
     severity_id, severity = SEVERITIES[finding["severity"]]
+    status_id, status = STATUSES.get(finding["state"], (1, "New"))
     activity_id, activity = ACTIVITIES[finding["state"]]
     first, last = _milliseconds(finding["first_seen"]), _milliseconds(finding["last_seen"])
     return {
@@ -53,8 +63,8 @@ def detection_finding(finding: Finding, *, version: str) -> dict[str, Any]:
         "type_name": f"Detection Finding: {activity if activity_id != 99 else 'Other'}",
         "severity_id": severity_id,
         "severity": severity,
-        "status_id": 1,
-        "status": "New",
+        "status_id": status_id,
+        "status": status,
         "time": last,
         "start_time": first,
         "end_time": last,

@@ -496,3 +496,22 @@ def test_converting_runs_the_alarms(tmp_path: Path, run: Run) -> None:
     assert "203.0.113.9" in first.err
     assert run(*given, config).code == 0
     assert len(told(tmp_path)) == 1
+
+
+def test_a_lake_that_gets_no_records_any_more(tmp_path: Path) -> None:
+    """Nothing is new then, and that is what is told: once."""
+    place = str(tmp_path)
+    for number in range(30):
+        minute = 60 * (number - 30)
+        deliver_object(place, number, [*knocks("203.0.113.9", [22], minute)])
+    convert(place)
+    text = RULES.replace('kind = "port_scan"\nports = 15', 'kind = "silent_interface"')
+    config = rules(tmp_path, text)
+    done = run_alarms(f"{place}/lake", config)
+    (finding,) = done.new
+    assert finding["who"] == "eni-0a"
+    assert finding["first_seen"] == DAY - timedelta(minutes=60) + timedelta(seconds=1)
+    again = run_alarms(f"{place}/lake", config)
+    assert (again.new, len(told(tmp_path))) == ([], 1)
+    later = text + 'delay = "5000w"\n'
+    assert run_alarms(f"{place}/lake", rules(tmp_path, later.replace("scanned", "patient"))).new == []

@@ -356,7 +356,7 @@ def test_a_webhook_is_posted_the_finding(server: Server) -> None:
     ((path, headers, body),) = server.got
     assert path == f"/services/{SECRET}?key={SECRET}"
     assert headers["Content-Type"] == "application/json"
-    assert headers["Idempotency-Key"] == revision(FINDING)
+    assert headers["Idempotency-Key"] == FINDING["id"]
     assert headers["X-Flowlake-Id"] == FINDING["id"]
     assert json.loads(body)["first_seen"] == "2026-01-14T22:20:07Z"
 

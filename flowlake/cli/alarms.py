@@ -77,7 +77,9 @@ def run(
     """
     checked = _checked(style)
     done = _ran(config, lake, profile, request_payer, since=since, until=until)
-    _write([*done.new, *done.grown], lake, checked, output)
+    found = [{**each, "state": "new"} for each in done.new]
+    found += [{**each, "state": "grown"} for each in done.grown]
+    _write(found, lake, checked, output)
     raise typer.Exit(FOUND if done.new or done.grown else 1 if done.failed else 0)
 
 
@@ -332,9 +334,11 @@ def _write(found: Sequence[Any], lake: str, style: str, output: Path | None) -> 
     if style in ("json", "ocsf"):
         told: Iterable[Any] = [as_told(each, lake, each["state"]) for each in found]
         if style == "ocsf":
+            from importlib.metadata import version
+
             from flowlake.ocsf import detection_finding
 
-            told = [detection_finding(each) for each in told]
+            told = [detection_finding(each, version=version("flowlake")) for each in told]
         write_json(list(told), output)
         return
     frame = pl.DataFrame(found, schema=pl.Schema(FINDINGS))

@@ -84,6 +84,8 @@ class Detection:
     window: str | None = None
     """The parameter that says over how long the evidence of an incident is counted."""
     learns: bool = False
+    by_clock: bool = False
+    """Whether ``find`` also takes ``now``, and is asked though there is no new record."""
 
     def defaults(self) -> Mapping[str, Any]:
         """The parameters that have a default."""

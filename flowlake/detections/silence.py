@@ -29,6 +29,8 @@ def silent_interface(
     *,
     after: timedelta = timedelta(hours=1),
     days: int = 1,
+    delay: timedelta = timedelta(days=1),
+    now: datetime | None = None,
 ) -> pl.DataFrame:
     """Find interfaces that have fallen silent: they are gone, or their flow log is.
 
@@ -37,14 +39,15 @@ def silent_interface(
     nearly all hours of the ``days`` before its last one, of which at least half must be known; one
     that has records now and then, or is young, is no subject. It is silent when its last record
     ended ``after`` or longer before the newest record of ``flows``. When all is silent there is no
-    newer record, and nothing is said: that is a question of conversion.
+    newer record: then it is ``now`` that counts, less the ``delay`` with which records come.
 
     Two steady interfaces or more that are nearly all of a flow log, and fell silent within
     ``after`` of each other, are one incident on the flow log; where records have no
     ``flow_log_id``, on the account and region. An interface that another flow log still records is
     not silent.
 
-    An incident lasts from the end of the last record to the newest record of all. It is found for
+    A silence that has ended is not found. An incident lasts from the end of the last record to the
+    newest record of all, or to ``now`` less the delay. It is found for
     as long as the records that were before it are at hand, half of ``days`` at least. ``who`` is
     the interface or the flow log, ``peak`` the hours of silence, and there is no evidence but
     absence: ``flows`` is 0.
@@ -54,6 +57,8 @@ def silent_interface(
         history: the records of the days before.
         after: how long a silence is one.
         days: how far the past goes back.
+        delay: how late a record may come to the lake.
+        now: the time; without it the newest record counts.
     """
     start = pl.coalesce("start_time", "end_time")
     nameless = pl.when(pl.col("flow_log_id").is_null())
@@ -77,6 +82,8 @@ def silent_interface(
     newest = hours["newest"].max()
     if not isinstance(newest, datetime):
         return INCIDENTS.to_frame()
+    if now is not None:
+        newest = max(newest, now - delay)
     gone = pl.col("last") <= newest - after
     recorded = _steady(hours, ["interface_id", *_LOG], days).with_columns(gone=gone)
     fell = recorded.filter("gone", pl.col("last") >= _latest() - after)
@@ -184,8 +191,12 @@ SILENT_INTERFACE = Detection(
     parameters=(
         Parameter("after", "duration", "how long a silence is one", GAP),
         Parameter("days", "integer", "how many days the past has", 1),
+        Parameter(
+            "delay", "duration", "how late records come; then all is silent", timedelta(days=1)
+        ),
     ),
     severity="medium",
     learns=True,
+    by_clock=True,
 )
 """Interfaces, and flow logs, without records."""
