@@ -59,20 +59,26 @@ def crowds(
         .collect(engine="streaming")
     )
     usual = _usual(cells["ports"])
-    unusual = cells.filter(pl.col("ports") > usual)
-    enough = unusual.filter(pl.col("ports") >= usual + ports).select("target").unique()
-    chosen = unusual.join(enough, on="target", how="semi")
-    # Answers may come in the window after the one that they are for.
-    near = pl.concat(chosen.select(pl.col("cell") + step) for step in (-1, 0, 1))["cell"].unique()
-    around = flows.filter(_cell("start_time", window).is_in(near.implode()))
-    found = contacts(around, enough, sources, targets).filter("failed", pl.col("port") > 0)
-    each = found.with_columns(cell=_cell("first_seen", window)).join(chosen, on=_CELL, how="semi")
-    endpoint = pl.struct("port", "protocol")
-    few = each.filter(endpoint.n_unique().over("source", *_CELL) < FEW)
-    counted = few.group_by(_CELL).agg(
-        peak=endpoint.n_unique() - usual, crowd=pl.col("source").n_unique()
+    unusual = cells.filter(pl.col("ports") > usual).select(_CELL)
+    tries = (
+        attempts(flows)
+        .filter("maybe", pl.col("port") > 0)
+        .with_columns(cell=_cell("first_seen", window))
+        .join(unusual.lazy(), on=_CELL, how="semi")
+        .select(*ENDPOINT, "cell")
+        .unique()
+        .collect(engine="streaming")
     )
-    counted = counted.filter(pl.col("peak") > 0, pl.col("crowd") >= CROWD)
+    few, beyond = _of_few(tries, usual)
+    enough = beyond.filter(pl.col("peak") >= ports).select("target").unique()
+    beyond = beyond.join(enough, on="target", how="semi")
+    few = few.join(beyond, on=_CELL, how="semi")
+    # Answers may come in the window after the one that they are for.
+    near = pl.concat(beyond.select(pl.col("cell") + step) for step in (-1, 0, 1))["cell"].unique()
+    around = flows.filter(_cell("start_time", window).is_in(near.implode()))
+    found = contacts(around, few.select("source", "target").unique(), sources, targets)
+    failed = found.filter("failed").with_columns(cell=_cell("first_seen", window))
+    few, counted = _of_few(failed.join(few, on=(*ENDPOINT, "cell"), how="semi"), usual)
     events = in_sessions(few.join(counted, on=_CELL), ["target"])
     run = ("target", "session")
     members = events.group_by(run).agg(
@@ -94,6 +100,16 @@ def crowds(
         }
 
     return incidents(ranked, tell)
+
+
+def _of_few(tries: pl.DataFrame, usual: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What sources with few ports of a target tried, and the cells where that is beyond usual."""
+    endpoint = pl.struct("port", "protocol")
+    few = tries.filter(endpoint.n_unique().over("source", *_CELL) < FEW)
+    counted = few.group_by(_CELL).agg(
+        peak=endpoint.n_unique() - usual, crowd=pl.col("source").n_unique()
+    )
+    return few, counted.filter(pl.col("peak") > 0, pl.col("crowd") >= CROWD)
 
 
 def _usual(ports: pl.Series) -> float:
