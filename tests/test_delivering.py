@@ -423,6 +423,7 @@ def test_waits_grow_and_are_bounded(server: Server, monkeypatch: pytest.MonkeyPa
     failure(Delivery("pager", "webhook", {"url": server.url}))
     assert all(0.5 * 2**n <= wait <= 2**n for n, wait in enumerate(waits))
     assert len(waits) == 4
+    assert waits != [1, 2, 4, 8]
 
 
 def test_a_webhook_says_when_to_come_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,8 +470,16 @@ def test_a_webhook_that_hangs_is_left(server: Server, monkeypatch: pytest.Monkey
     monkeypatch.setattr(delivering, "TIMEOUT", 0.1)
     monkeypatch.setattr(delivering, "ATTEMPTS", 2)
     server.answers = [lambda _: server.done.wait(10)] * 2
+    begun = time.monotonic()
     said = failure(Delivery("pager", "webhook", {"url": server.url}))
     assert "cannot be reached (timed out), after 2 attempts" in said
+    assert time.monotonic() - begun < 5
+
+
+def test_who_speaks_no_http(server: Server) -> None:
+    server.answers = [lambda each: each.wfile.write(SECRET.encode() + b"\r\n\r\n")] * 5
+    said = failure(Delivery("pager", "webhook", {"url": server.url}))
+    assert "cannot be reached (BadStatusLine), after 5 attempts" in said
 
 
 def test_nobody_listens(server: Server) -> None:
