@@ -143,10 +143,10 @@ class Tables:
         self._ledger_files: set[str] = set()
         self._ledger = pl.DataFrame(schema=pl.Schema(OBJECTS))
 
-    def exist(self) -> bool:
-        """Whether there is a lake here: ``flows`` is made last."""
-        with _explained(self.url):
-            return deltalake.DeltaTable.is_deltatable(self.table_url("flows"), self._options())
+    def exist(self, name: str = "flows") -> bool:
+        """Whether there is such a table, and so a lake here: ``flows`` is made last."""
+        with explained(self.url):
+            return deltalake.DeltaTable.is_deltatable(self.table_url(name), self._options())
 
     def create(self, partition_by: Sequence[str]) -> None:
         """Make the tables that are not there yet; harmless beside another creator."""
@@ -154,7 +154,7 @@ class Tables:
         for name, schema in (*SCHEMAS.items(), ("flows", flows_schema())):
             # Else readers of the log show the statistics of a table's first 32 columns alone.
             states = {"delta.dataSkippingStatsColumns": stated} if name == "flows" else {}
-            with contextlib.suppress(CommitConflict), _explained(self.url):
+            with contextlib.suppress(CommitConflict), explained(self.url):
                 deltalake.DeltaTable.create(
                     self.table_url(name),
                     schema=deltalake.Schema.from_arrow(schema),
@@ -174,7 +174,7 @@ class Tables:
         Raises:
             LakeError: when there is no such table.
         """
-        with _explained(self.url):
+        with explained(self.url):
             try:
                 return deltalake.DeltaTable(self.table_url(name), storage_options=self._options())
             except TableNotFoundError as error:
@@ -212,7 +212,7 @@ class Tables:
         if not self._ledger_files <= files:
             self._ledger, self._ledger_files = self._ledger.clear(), set()
         if fresh := sorted(files - self._ledger_files):
-            with _explained(self.url):
+            with explained(self.url):
                 read = pl.scan_parquet(
                     fresh,
                     schema=self._ledger.schema,
@@ -265,7 +265,7 @@ class Tables:
             known = {column.name for column in table.schema().fields}
             if missing := [column for column in schema if column.name not in known]:
                 added = deltalake.Schema.from_arrow(pa.schema(missing))
-                with _explained(self.url):
+                with explained(self.url):
                     table.alter.add_columns(added.fields)
                 grown = True
         return grown
@@ -296,7 +296,7 @@ class Tables:
             self._commit_table(table, [*actions, *removals], None, {REMOVALS: mark})
         except CommitConflict:
             now = self.table(name)  # an answer that was lost looks like a refusal
-            with _explained(self.url):
+            with explained(self.url):
                 later = now.history(max(1, now.version() - table.version()))
             return any(entry.get(REMOVALS) == mark for entry in later)
         return True
@@ -307,7 +307,7 @@ class Tables:
         They are those replaced before it, and those written before it that the log does not name.
         """
         table = self.table(name)
-        with _explained(self.url):
+        with explained(self.url):
             paths = table.vacuum(
                 retention_hours=math.ceil(retention / timedelta(hours=1)),
                 enforce_retention_duration=False,
@@ -319,7 +319,7 @@ class Tables:
     def shorten_log(self, name: str) -> None:
         """Begin a table's log anew with a checkpoint; of the entries before it 30 days stay."""
         table = self.table(name)
-        with _explained(self.url):
+        with explained(self.url):
             table.create_checkpoint()
             table.cleanup_metadata()
 
@@ -330,7 +330,7 @@ class Tables:
                 self._follow(table, name, files[name], head.n)
 
     def _named_by(self, flows: deltalake.DeltaTable, n: int) -> dict[str, list[DataFile]]:
-        with _explained(self.url):
+        with explained(self.url):
             for entry in flows.history():
                 if APPLICATION in entry:
                     batch = json.loads(entry[APPLICATION])
@@ -364,7 +364,7 @@ class Tables:
         if any(isinstance(action, RemoveAction) for action in actions):
             before = table.transaction_version(REMOVALS) or 0
             applications.append(Transaction(REMOVALS, before + 1))
-        with _explained(self.url):
+        with explained(self.url):
             table.create_write_transaction(
                 list(actions),
                 "append",
@@ -390,7 +390,7 @@ class Tables:
             held = pq.read_table(body, columns=["object_id"], partitioning=None)
             if not set(replaced) & set(held.column("object_id").unique().to_pylist()):
                 continue
-            with _explained(self.url):
+            with explained(self.url):
                 rows = read_flows(head.flows, root, live, self._options())
             kept = write_flows(
                 [rows.filter(~pl.col("object_id").is_in(replaced))],
@@ -409,7 +409,7 @@ def _batch(table: deltalake.DeltaTable) -> int:
     return table.transaction_version(APPLICATION) or 0
 
 
-class _explained:  # noqa: N801
+class explained:  # noqa: N801
     """Turn deltalake's errors into the house's own."""
 
     def __init__(self, url: str) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flowlake.cli.asking import connect, hunt, queries, query, sql
+from flowlake.cli.inventory import inventory
 from flowlake.cli.keeping import convert, inspect, sample, status, verify
 from flowlake.cli.options import note, say
 from flowlake.cli.tending import compact, vacuum
@@ -46,7 +47,7 @@ def flowlake(
 
 
 for _command in (
-    *(convert, inspect, status, verify, compact, vacuum),
+    *(convert, inspect, status, verify, compact, vacuum, inventory),
     *(queries, query, sql, hunt, connect, translate, ddl, sample),
 ):
     app.command()(_command)
