@@ -23,7 +23,7 @@ from flowlake.delivering import deliver
 from flowlake.detections import GAP, INCIDENTS
 from flowlake.errors import CommitConflict, FlowLakeError, StorageError
 from flowlake.findings import Finding, Seen, commit, due, identify, see, with_delivery
-from flowlake.interfaces import inventory
+from flowlake.interfaces import inventory, named
 from flowlake.lake import Lake, open_lake
 from flowlake.rules import Alarm, Rules, read_rules
 from flowlake.scopes import members
@@ -201,6 +201,7 @@ def evaluate(
     Returns:
         A frame of ``detections.INCIDENTS``.
     """
+    resolved = None if names is None or names.is_empty() else names
     mine = [each for each in known if each["alarm"] == alarm.name and each["state"] != "merged"]
     wide = _joined(_widened(span, alarm, mine) for span in spans)
     found = []
@@ -210,7 +211,7 @@ def evaluate(
         given = dict(alarm.given)
         for parameter in alarm.detection.parameters:
             if parameter.type == "scope" and parameter.name in given:
-                given[parameter.name] = members(given[parameter.name], flows, names)
+                given[parameter.name] = members(given[parameter.name], flows, resolved)
         if now is not None:
             given["now"] = now
         frames = [flows]
@@ -300,9 +301,7 @@ def _grown(finding: Finding, incident: Mapping[str, Any]) -> Finding:
     return {**finding, **incident, "first_seen": first, "last_seen": last}
 
 
-def _with_places(
-    lake: Lake, findings: Iterable[Finding], names: pl.DataFrame | None
-) -> list[Finding]:
+def _with_places(lake: Lake, findings: Iterable[Finding], names: pl.DataFrame) -> list[Finding]:
     """Findings with the accounts and regions of their records, and the names of who is in them."""
     known = list(findings)
     if not known:
@@ -321,17 +320,28 @@ def _with_places(
     for row in seen.iter_rows(named=True):
         for name in columns:
             places[row[name]].add((row["account_id"], row["region"]))
-    called: dict[str | None, str] = {}
+    called = _names([(each["who"], each["whom"]) for each in known], names)
     return [
         {
             **finding,
             "account_ids": sorted({a for a, _ in _of(places, finding) if a}),
             "regions": sorted({r for _, r in _of(places, finding) if r}),
-            "who_name": called.get(finding["who"]),
-            "whom_name": called.get(finding["whom"]),
+            "who_name": who_name,
+            "whom_name": whom_name,
         }
-        for finding in known
+        for finding, (who_name, whom_name) in zip(known, called, strict=True)
     ]
+
+
+def _names(
+    ends: Sequence[tuple[str, str | None]], names: pl.DataFrame
+) -> list[tuple[str | None, str | None]]:
+    """What the inventory calls who and whom: an address, or an interface by its id."""
+    if names.is_empty():
+        return [(None, None)] * len(ends)
+    frame = pl.DataFrame(ends, schema={"who": pl.String, "whom": pl.String}, orient="row")
+    shown = named(frame.with_columns(interface_id="who"), names)
+    return shown.select(pl.coalesce("who_name", "interface_name"), "whom_name").rows()
 
 
 def _of(places: Mapping[str, set[tuple[str, str]]], finding: Finding) -> set[tuple[str, str]]:

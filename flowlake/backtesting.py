@@ -96,9 +96,10 @@ def backtest(
     """Replay rules over a lake; nothing is kept and nothing delivered.
 
     An incident is true if a label has it: its time, and who it is, or for what comes from many
-    sources whom; of some kinds exactly the same whom is enough (``OUTWARD``). A label is found if an alarm of its kind has it; one of a scan, if any alarm for
-    scans does. The suggested threshold is the one with the best mean of precision and recall (F1),
-    or without labels the lowest with at most one incident a day.
+    sources whom; of some kinds exactly the same whom is enough (``OUTWARD``). A label is found if
+    an alarm of its kind has it; one of a scan, if any alarm for scans does. The suggested threshold
+    is the one with the best F1, the harmonic mean of precision and recall, or without labels the
+    lowest with at most one incident a day.
 
     Args:
         lake: opened.
@@ -147,7 +148,7 @@ def backtest(
                 {
                     "alarm": alarm.name,
                     "parameter": alarm.detection.threshold,
-                    "threshold": float(value),
+                    "threshold": value,
                     "in_use": value == limit,
                     "suggested": value == best,
                     **counted,

@@ -143,10 +143,10 @@ class Tables:
         self._ledger_files: set[str] = set()
         self._ledger = pl.DataFrame(schema=pl.Schema(OBJECTS))
 
-    def exist(self) -> bool:
-        """Whether there is a lake here: ``flows`` is made last."""
+    def exist(self, name: str = "flows") -> bool:
+        """Whether there is such a table, and so a lake here: ``flows`` is made last."""
         with explained(self.url):
-            return deltalake.DeltaTable.is_deltatable(self.table_url("flows"), self._options())
+            return deltalake.DeltaTable.is_deltatable(self.table_url(name), self._options())
 
     def create(self, partition_by: Sequence[str]) -> None:
         """Make the tables that are not there yet; harmless beside another creator."""

@@ -21,7 +21,7 @@ from typing import Any
 import deltalake
 import polars as pl
 import pyarrow as pa
-from deltalake.transaction import CommitProperties, Transaction
+from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
 from flowlake.committing import CONFIGURATION, Tables, explained
 from flowlake.errors import CommitConflict, UsageError
@@ -111,7 +111,7 @@ def see(tables: Tables) -> Seen:
     url = tables.table_url("findings")
     options = delta_options(tables.url, tables.access)
     with explained(tables.url):
-        if not deltalake.DeltaTable.is_deltatable(url, options):
+        if not tables.exist("findings"):
             with contextlib.suppress(CommitConflict), explained(tables.url):
                 deltalake.DeltaTable.create(
                     url,
@@ -126,10 +126,8 @@ def see(tables: Tables) -> Seen:
 
 def findings(tables: Tables) -> pl.DataFrame:
     """Every finding's last row, newest first; empty where no alarm has run yet."""
-    url = tables.table_url("findings")
-    with explained(tables.url):
-        if not deltalake.DeltaTable.is_deltatable(url, delta_options(tables.url, tables.access)):
-            return pl.DataFrame(schema=pl.Schema(FINDINGS))
+    if not tables.exist("findings"):
+        return pl.DataFrame(schema=pl.Schema(FINDINGS))
     return _rows(tables, tables.table("findings")).sort("last_seen", "id", descending=[True, False])
 
 
@@ -165,7 +163,7 @@ def commit(
     with explained(tables.url):
         old = pl.DataFrame(pa.table(seen.table.get_add_actions(flatten=True)))
     merge = old.height >= FILES
-    actions = []
+    actions: list[AddAction | RemoveAction] = []
     newest = {**seen.findings, **{row["id"]: row for row in rows}}
     if kept := list(newest.values()) if merge else rows:
         body = pa.Table.from_pylist(kept, schema=FINDINGS)

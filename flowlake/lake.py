@@ -6,7 +6,7 @@ are never opened, then rows are filtered exactly. No query repeats it.
 
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -31,10 +31,11 @@ from flowlake.files import file_urls, live_files
 from flowlake.findings import findings
 from flowlake.hunting import HUNTING, hunt, near, summarise
 from flowlake.indicators import Indicator, parse_indicator
+from flowlake.interfaces import inventory
 from flowlake.queries import bind, load_query, run
 from flowlake.status import Status, sum_up
 from flowlake.storage import Access, canonical, delta_options, is_remote
-from flowlake.window import Window, before, window
+from flowlake.window import Window, before, parse_time, window
 
 if TYPE_CHECKING:
     import duckdb
@@ -193,6 +194,16 @@ class Lake:
         """What the alarms found, newest first; columns as ``findings.FINDINGS``."""
         return findings(self._tables)
 
+    def inventory(self, at: When = None) -> pl.DataFrame:
+        """What each interface was at a time, by default now; columns as ``interfaces.INVENTORY``.
+
+        It is empty if no inventory was ever taken.
+
+        Raises:
+            UsageError: for a time that cannot be read.
+        """
+        return inventory(self._tables, None if at is None else parse_time(at, datetime.now(UTC)))
+
     def query(
         self,
         name: str,
@@ -325,9 +336,10 @@ class Lake:
         """Open a DuckDB connection that sees the lake, at this version, and nothing else.
 
         It has ``flows`` and ``transit_gateway_flows`` (of the window), ``objects``, ``rejects``,
-        and the small tables such as ``protocols``. It is set to UTC, and can neither open other
-        files nor change its settings. DuckDB's COPY can still write over the lake's own, so where
-        the SQL is not yours, use `sql`, or credentials that may only read.
+        ``inventory`` (each interface as it is now), and the small tables such as ``protocols``. It
+        is set to UTC, and can neither open other files nor change its settings. DuckDB's COPY can
+        still write over the lake's own, so where the SQL is not yours, use `sql`, or credentials
+        that may only read.
         """
         return self._connection(self._views(window(since, until, account, region)))
 
@@ -364,6 +376,8 @@ class Lake:
             connection.register("objects", self.objects().to_arrow())
         if sql is None or "rejects" in sql:
             connection.register("rejects", self.rejects().to_arrow())
+        if sql is None or "inventory" in sql:
+            connection.register("inventory", self.inventory().to_arrow())
         register_enrichment(connection, self._enrichment)
         lock(connection)
         return connection

@@ -28,8 +28,8 @@ def vacuum(
     """Remove the files that no snapshot younger than the retention needs. Eager.
 
     They are files that were replaced, and files of processes that were cut off: Parquet below the
-    folders of the three tables, and nothing else. The log is shortened too: Delta keeps the entries
-    of 30 days.
+    folders of the lake's tables, and nothing else. The logs are shortened too: Delta keeps the
+    entries of 30 days.
 
     Args:
         lake: the lake's folder or ``s3://`` prefix.
@@ -58,10 +58,11 @@ def vacuum(
     tables = Tables(canonical(lake), access)
     if not dry_run:
         tables.head()  # files that only a commit that was cut off names are live from here on
-    unneeded = pl.concat(_unneeded(tables, name, retention) for name in ("flows", *SCHEMAS))
+    names = ["flows", *SCHEMAS, *filter(tables.exist, ("findings", "inventory"))]
+    unneeded = pl.concat(_unneeded(tables, name, retention) for name in names)
     if not dry_run:
         tables.storage.delete(unneeded["url"])
-        for name in ("flows", *SCHEMAS):
+        for name in names:
             tables.shorten_log(name)
     return unneeded
 

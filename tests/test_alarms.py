@@ -514,4 +514,6 @@ def test_a_lake_that_gets_no_records_any_more(tmp_path: Path) -> None:
     again = run_alarms(f"{place}/lake", config)
     assert (again.new, len(told(tmp_path))) == ([], 1)
     later = text + 'delay = "5000w"\n'
-    assert run_alarms(f"{place}/lake", rules(tmp_path, later.replace("scanned", "patient"))).new == []
+    assert (
+        run_alarms(f"{place}/lake", rules(tmp_path, later.replace("scanned", "patient"))).new == []
+    )

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("storage.object_list",),
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
-    ("layout", "queries", "wording", "detections.incidents", "detections.wording"),
+    ("layout", "queries", "wording", "describing", "detections.incidents", "detections.wording"),
     ("detections.connections",),
     ("detections.contacts", "detections.evidence", "detections.sockets"),
     ("detections.crowds",),
@@ -60,7 +60,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("converting", "doors"),
         *(f"analyses.{room}" for room in ROOMS),
     ),
-    ("analyses", "compacting", "detections"),
+    ("analyses", "compacting", "detections", "interfaces"),
     (
         *("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
         *("rewriting", "registering", "delivering", "ocsf"),

@@ -14,6 +14,7 @@ import typer
 
 from flowlake.cli import alarms
 from flowlake.cli.asking import connect, hunt, queries, query, sql
+from flowlake.cli.inventory import inventory
 from flowlake.cli.keeping import convert, inspect, status, verify
 from flowlake.cli.options import note, say
 from flowlake.cli.sampling import sample
@@ -49,7 +50,7 @@ def flowlake(
 
 
 for _command in (
-    *(convert, inspect, status, verify, compact, vacuum),
+    *(convert, inspect, status, verify, compact, vacuum, inventory),
     *(queries, query, sql, hunt, connect, translate, ddl, sample),
 ):
     app.command()(_command)

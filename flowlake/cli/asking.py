@@ -13,6 +13,7 @@ from flowlake.cli.options import (
     AwsRangesOption,
     FormatOption,
     LakeOption,
+    NamesOption,
     OutputOption,
     PayerOption,
     ProfileOption,
@@ -23,6 +24,7 @@ from flowlake.cli.options import (
     note,
     opened_lake,
     say,
+    with_names,
     write,
 )
 from flowlake.errors import UsageError
@@ -121,6 +123,7 @@ def query(
         bool, typer.Option("--sql", help="Print the SQL with its values, instead of the answer.")
     ] = False,
     explain: ExplainOption = False,
+    names: NamesOption = False,
     asn: AsnOption = None,
     aws_ranges: AwsRangesOption = None,
     profile: ProfileOption = None,
@@ -146,6 +149,8 @@ def query(
         _explain(opened, wanted, relation)
         return
     answer = collect(relation)
+    if names:
+        answer = with_names(answer, opened, until)
     write(answer, chosen, output)
     if not answer.is_empty():
         return
@@ -164,6 +169,7 @@ def sql(
     account: AccountOption = None,
     region: RegionOption = None,
     explain: ExplainOption = False,
+    names: NamesOption = False,
     asn: AsnOption = None,
     aws_ranges: AwsRangesOption = None,
     profile: ProfileOption = None,
@@ -171,7 +177,7 @@ def sql(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Run one SELECT of your own over flows, objects, rejects and protocols (DuckDB's SQL)."""
+    """Run one SELECT of your own over flows, objects, rejects, inventory, … (DuckDB's SQL)."""
     from flowlake.doors import collect
 
     chosen = chosen_format(style)
@@ -182,7 +188,8 @@ def sql(
     if explain:
         _explain(opened, wanted, relation)
         return
-    write(collect(relation), chosen, output)
+    answer = collect(relation)
+    write(with_names(answer, opened, until) if names else answer, chosen, output)
 
 
 def hunt(
@@ -211,6 +218,7 @@ def hunt(
     account: AccountOption = None,
     region: RegionOption = None,
     explain: ExplainOption = False,
+    names: NamesOption = False,
     enrich: Annotated[
         bool, typer.Option("--enrich", help="Add what the peer is: country, ASN, AWS service.")
     ] = False,
@@ -243,6 +251,8 @@ def hunt(
 
         peers = ["peer"] if summary else ["srcaddr", "dstaddr"]
         found = enriched(found, peers, enrichment(asn, aws_ranges))
+    if names:
+        found = with_names(found, opened, until)
     write(found, chosen, output)
     if found.is_empty():
         note("Nothing found: no record of this window has any of them.")

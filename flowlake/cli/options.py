@@ -59,6 +59,10 @@ AwsRangesOption = Annotated[
         help="AWS's ip-ranges.json, for aws_service() and aws_region().",
     ),
 ]
+NamesOption = Annotated[
+    bool,
+    typer.Option("--names", help="Add the names of interfaces and addresses, by the inventory."),
+]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead.")
 ]
@@ -83,6 +87,13 @@ def opened_lake(
     from flowlake.lake import open_lake
 
     return open_lake(lake, access(profile, request_payer), enrichment(asn, aws_ranges))
+
+
+def with_names(answer: "pl.DataFrame", lake: "Lake", at: str | None) -> "pl.DataFrame":
+    """The answer with names beside its ids and addresses, as they were at that time."""
+    from flowlake.interfaces import named
+
+    return named(answer, lake.inventory(at))
 
 
 def chosen_format(style: str) -> "Format":

@@ -70,7 +70,7 @@ def vacuum(
     """Remove the files that were replaced, and those of runs that were cut off.
 
     A file stays as long as a reader or a converter that began within the retention may need it.
-    Nothing but Parquet files of the lake's three tables is removed.
+    Nothing but Parquet files of the lake's tables is removed.
     """
     from flowlake import vacuuming
     from flowlake.rendering import size, some

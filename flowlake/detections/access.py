@@ -6,7 +6,6 @@ late one or one whose request was not recorded, is not an opening.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, Literal
 
 import polars as pl
@@ -27,8 +26,9 @@ AMAZON: tuple[str, ...] = (
     "169.254.170.2/32",
     "fd00:ec2::/32",
 )
-"""What every instance reaches at Amazon's own addresses: DNS, instance metadata, time, the
-credentials of containers. EC2 User Guide, "Link-local addresses"; VPC guide, "Amazon DNS server"."""
+"""What every instance reaches at Amazon's own addresses: DNS, instance metadata, time, and the
+credentials of containers. EC2 User Guide, "Link-local addresses"; VPC User Guide, "Amazon DNS
+server"."""
 
 TOGETHER = 20
 """From so many forbidden endpoints of a server on they are one incident."""
@@ -108,9 +108,9 @@ def forbidden_endpoint(
     """Find servers that open connections to endpoints that they are not allowed, refused or not.
 
     An incident is a server at an endpoint, an address, port and protocol, until it rests for an
-    hour; of a server that tries twenty endpoints or more in a session it is one incident with
-    all of them. A ping that was answered is left out. ``subject`` is ``SERVER -> ADDRESS:PORT/PROTOCOL``, or ``SERVER -> many``; ``peak``
-    the number of endpoints.
+    hour; of a server that tries twenty endpoints or more in a session it is one incident with all
+    of them. A ping that was answered is left out. ``subject`` is ``SERVER ->
+    ADDRESS:PORT/PROTOCOL``, or ``SERVER -> many``; ``peak`` the number of endpoints.
 
     Args:
         flows: records; those without addresses or times are left out.
@@ -207,9 +207,8 @@ def _incidents(found: pl.DataFrame, tell: Any) -> pl.DataFrame:
 
 def _services(flows: pl.LazyFrame, allow: Sequence[Allowed]) -> pl.DataFrame:
     """Addresses with the AWS services that records, and AWS's ranges, say they are."""
-    schema = {"address": pl.String, "services": pl.List(pl.String)}
     if not any(each.aws_service for each in allow):
-        return pl.DataFrame(schema=schema)
+        return pl.DataFrame(schema={"address": pl.String, "services": pl.List(pl.String)})
     sides = pl.concat(
         flows.select(
             address=pl.coalesce(f"pkt_{side}addr", f"{side}addr"),

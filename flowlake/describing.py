@@ -1,0 +1,260 @@
+"""EC2's network interfaces as rows, with what their instances, subnets and VPCs are called.
+
+They are asked for, or read from a file that somebody wrote or the AWS CLI printed.
+"""
+
+import csv
+import io
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from flowlake.aws import Access, aws_settings, explain
+from flowlake.errors import StorageError, UsageError
+
+INVENTORY = pl.Schema(
+    {
+        "taken_at": pl.Datetime("us", "UTC"),
+        "account_id": pl.String(),
+        "region": pl.String(),
+        "interface_id": pl.String(),
+        "addresses": pl.List(pl.String()),
+        "interface_type": pl.String(),
+        "description": pl.String(),
+        "instance_id": pl.String(),
+        "name": pl.String(),
+        "subnet_id": pl.String(),
+        "subnet_name": pl.String(),
+        "vpc_id": pl.String(),
+        "vpc_name": pl.String(),
+        "az_id": pl.String(),
+        "tags": pl.List(pl.Struct({"key": pl.String(), "value": pl.String()})),
+        "gone": pl.Boolean(),
+        "source": pl.String(),
+    }
+)
+"""A row is an interface as it was from ``taken_at`` (UTC) on, until its next row.
+
+``addresses`` are its private ones, the primary first, then public and IPv6. ``tags`` are the
+interface's and its instance's; of the same key the instance's count. ``name`` is the tag ``Name``.
+``gone`` says that a later snapshot of the same ``source`` did not have it any more.
+"""
+
+_REGION = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+")
+_RIGHTS = (
+    "ec2:DescribeNetworkInterfaces, ec2:DescribeInstances, ec2:DescribeSubnets and ec2:DescribeVpcs"
+)
+
+
+def described(
+    access: Access = Access(), regions: Sequence[str] = ()
+) -> tuple[pl.DataFrame, list[str]]:
+    """Ask EC2 for the interfaces of an account in some regions, with DescribeNetworkInterfaces.
+
+    Args:
+        access: AWS profile.
+        regions: which to ask; by default the profile's or the environment's.
+
+    Returns:
+        A frame of ``INVENTORY``, and the ``source`` of each region, also of one without any.
+
+    Raises:
+        UsageError: when no region is known.
+        StorageError: when EC2 cannot be asked.
+    """
+    own = aws_settings(access).region
+    wanted = list(dict.fromkeys(regions or ([own] if own else [])))
+    if not wanted:
+        raise UsageError("No region is known: write --region REGION, or set AWS_REGION.")
+    now = datetime.now(UTC)
+    taken = {}
+    for region in wanted:
+        try:
+            source = f"ec2:{_account(region, access)}:{region}"
+            taken[source] = [
+                {**row, "region": region, "taken_at": now, "source": source}
+                for row in _in_region(region, access)
+            ]
+        except StorageError:
+            raise
+        except Exception as error:  # botocore makes its errors at run time
+            raise _refused(region, error) from error
+    rows = [row for those in taken.values() for row in those]
+    return pl.DataFrame(rows, schema=INVENTORY), list(taken)
+
+
+def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
+    """Read interfaces from a file: a frame of ``INVENTORY``.
+
+    It is CSV or JSON with the columns of ``INVENTORY``, of which only ``interface_id`` must be
+    there, or what ``aws ec2 describe-network-interfaces`` prints. In CSV, ``addresses`` are
+    separated by spaces, and ``tags`` are written ``KEY=VALUE;KEY=VALUE``. ``taken_at`` is now where
+    it is not given, and ``source`` the file.
+
+    Raises:
+        UsageError: when the file cannot be read or is something else.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123  # a path of any kind
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The inventory {path} cannot be read: {error}.") from error
+    try:
+        if not text.lstrip().startswith(("{", "[")):
+            rows = _csv_rows(text)
+        else:
+            document = json.loads(text)
+            if isinstance(document, dict):
+                rows = [_row(each, {}, {}, {}) for each in document["NetworkInterfaces"]]
+            else:
+                rows = [dict(each) for each in document]
+        return _checked(rows, f"file:{os.path.abspath(path)}")  # noqa: PTH100
+    except (ValueError, LookupError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+        raise UsageError(
+            f"{path} is no inventory: {error}. CSV or JSON with a column interface_id is expected, "
+            "or what `aws ec2 describe-network-interfaces` prints."
+        ) from error
+
+
+def _client(service: str, region: str, access: Access) -> Any:
+    import botocore.config
+    import botocore.session
+
+    aws_settings(access)  # which says in words that there is no profile or no credentials
+    return botocore.session.Session(profile=access.profile).create_client(
+        service,
+        region_name=region,
+        config=botocore.config.Config(
+            connect_timeout=5, retries={"mode": "adaptive", "total_max_attempts": 8}
+        ),
+    )
+
+
+def _account(region: str, access: Access) -> str:
+    """Whose credentials these are; AWS asks for no right to say so."""
+    return str(_client("sts", region, access).get_caller_identity()["Account"])
+
+
+def _in_region(region: str, access: Access) -> list[dict[str, Any]]:
+    client = _client("ec2", region, access)
+
+    def all_of(operation: str, path: str) -> Iterator[Any]:
+        found = client.get_paginator(operation).paginate().search(path)
+        return (each for each in found if each is not None)
+
+    interfaces = list(all_of("describe_network_interfaces", "NetworkInterfaces[]"))
+    instances = {
+        each["InstanceId"]: each
+        for each in all_of("describe_instances", "Reservations[].Instances[]")
+    }
+    subnets = {each["SubnetId"]: each for each in all_of("describe_subnets", "Subnets[]")}
+    vpcs = {each["VpcId"]: each for each in all_of("describe_vpcs", "Vpcs[]")}
+    return [_row(each, instances, subnets, vpcs) for each in interfaces]
+
+
+def _row(
+    interface: Mapping[str, Any],
+    instances: Mapping[str, Any],
+    subnets: Mapping[str, Any],
+    vpcs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One of EC2's network interfaces as a row; what is not known of the others is null."""
+    instance_id = interface.get("Attachment", {}).get("InstanceId")
+    subnet_id, vpc_id = interface.get("SubnetId"), interface.get("VpcId")
+    subnet = subnets.get(subnet_id or "", {})
+    tags = _tags(interface, "TagSet") | _tags(instances.get(instance_id or "", {}))
+    private = interface.get("PrivateIpAddresses", [])
+    private = sorted(private, key=lambda each: not each.get("Primary"))
+    addresses = [
+        *(each.get("PrivateIpAddress") for each in private),
+        *(each.get("Association", {}).get("PublicIp") for each in private),
+        interface.get("PrivateIpAddress"),
+        interface.get("Association", {}).get("PublicIp"),
+        *(each.get("Ipv6Address") for each in interface.get("Ipv6Addresses", [])),
+    ]
+    zone = interface.get("AvailabilityZone") or ""
+    region = _REGION.match(zone)
+    return {
+        "account_id": interface.get("OwnerId"),
+        "region": region[0] if region else None,
+        "interface_id": interface["NetworkInterfaceId"],
+        "addresses": list(dict.fromkeys(filter(None, addresses))),
+        "interface_type": interface.get("InterfaceType"),
+        "description": interface.get("Description") or None,
+        "instance_id": instance_id,
+        "name": tags.get("Name") or None,
+        "subnet_id": subnet_id,
+        "subnet_name": _tags(subnet).get("Name") or None,
+        "vpc_id": vpc_id,
+        "vpc_name": _tags(vpcs.get(vpc_id or "", {})).get("Name") or None,
+        "az_id": interface.get("AvailabilityZoneId") or subnet.get("AvailabilityZoneId"),
+        "tags": [{"key": key, "value": value} for key, value in sorted(tags.items())],
+        "gone": False,
+    }
+
+
+def _tags(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
+    return {each["Key"]: each.get("Value", "") for each in thing.get(place, [])}
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    rows = []
+    for line in csv.DictReader(io.StringIO(text), strict=True):
+        row: dict[str, Any] = {name: value or None for name, value in line.items()}
+        for name, separator in (("addresses", r"[\s;,]+"), ("tags", ";")):
+            value = (row.get(name) or "").strip()
+            if value.startswith("["):
+                row[name] = json.loads(value)
+            elif name in row:
+                row[name] = [each for each in re.split(separator, value) if each]
+        if "gone" in row:
+            row["gone"] = str(row["gone"]).lower() == "true"
+        rows.append(row)
+    return rows
+
+
+def _checked(rows: Sequence[Mapping[str, Any]], source: str) -> pl.DataFrame:
+    """The rows as a frame of ``INVENTORY``, or a ValueError that names what is wrong."""
+    now = datetime.now(UTC)
+    checked = []
+    for number, given in enumerate(rows, 1):
+        if unknown := [str(name) for name in given if name not in INVENTORY]:
+            raise ValueError(f"row {number} has a column {unknown[0]!r}")
+        row: dict[str, Any] = dict.fromkeys(INVENTORY) | dict(given)
+        if not re.fullmatch(r"eni-[0-9a-z]+", str(row["interface_id"])):
+            raise ValueError(f"row {number} has the interface_id {row['interface_id']!r}")
+        row["addresses"] = [str(ipaddress.ip_address(each)) for each in row["addresses"] or []]
+        pairs = [
+            each
+            if isinstance(each, Mapping)
+            else dict(zip(("key", "value"), each.split("=", 1), strict=True))
+            for each in row["tags"] or []
+        ]
+        row["tags"] = [{"key": each["key"], "value": each["value"]} for each in pairs]
+        by_key = {each["key"]: each["value"] for each in row["tags"]}
+        row["name"] = row["name"] or by_key.get("Name")
+        moment = datetime.fromisoformat(row["taken_at"]) if row["taken_at"] else now
+        row["taken_at"] = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        row["source"] = row["source"] or source
+        row["gone"] = bool(row["gone"])
+        checked.append(row)
+    return pl.DataFrame(checked, schema=INVENTORY)
+
+
+def _refused(region: str, error: Exception) -> StorageError:
+    text = f"{type(error).__name__}: {error}"
+    if re.search(r"UnauthorizedOperation|AccessDenied", text):
+        cause = f"access is denied: these credentials need {_RIGHTS}"
+    elif re.search(r"^\w*(Connect|Timeout|Endpoint)", text):
+        cause = "EC2 or STS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
+    elif re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", text):
+        cause = "the credentials are not accepted there: check AWS_PROFILE and the region"
+    else:
+        cause = explain(text)
+    return StorageError(f"The interfaces of {region} cannot be listed: {cause}.")
