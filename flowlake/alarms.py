@@ -366,7 +366,8 @@ def records_of(lake: Lake, finding: Finding, top: int) -> pl.DataFrame:
     """The first of a finding's records, the columns that any of them has a value in."""
     until = finding["last_seen"] + timedelta(seconds=1)
     statement = f"SELECT * FROM flows WHERE {finding['condition']} ORDER BY start_time LIMIT {top}"
-    records = lake.sql(statement, since=finding["first_seen"], until=until).pl()
+    found = lake.sql(statement, since=finding["first_seen"], until=until)
+    records: pl.DataFrame = found.pl()
     return records[[each.name for each in records if each.null_count() < records.height]]
 
 

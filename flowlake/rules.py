@@ -170,9 +170,10 @@ def _delivery(name: str, table: Mapping[str, Any], source: _Source) -> Delivery:
     def wrong(what: str, key: str = "") -> UsageError:
         return source.wrong(f"delivery {name!r}: {what}", delivery=name, key=key)
 
-    kind = table.get("kind")
-    if kind not in SETTINGS:
-        raise wrong(f"kind is one of {', '.join(SETTINGS)}, not {kind!r}.", "kind")
+    kind = next((each for each in SETTINGS if each == table.get("kind")), None)
+    if kind is None:
+        known = ", ".join(SETTINGS)
+        raise wrong(f"kind is one of {known}, not {table.get('kind')!r}.", "kind")
     settings = {key: value for key, value in table.items() if key != "kind"}
     try:
         return Delivery(name, kind, MappingProxyType(settings))
@@ -216,14 +217,14 @@ def _alarm(
     for key in table.keys() - wanted.keys() - set(_COMMON):
         raise wrong(f"{_unknown(f'parameter of {kind}', key, [*wanted, *_COMMON])}.", key)
     values = {}
-    for each in found.parameters:
-        if each.name in table:
+    for parameter in found.parameters:
+        if parameter.name in table:
             try:
-                values[each.name] = _value(each, table[each.name])
+                values[parameter.name] = _value(parameter, table[parameter.name])
             except UsageError as error:
-                raise wrong(f"{each.name}: {error}", each.name) from error
-        elif each.required:
-            raise wrong(f"{kind} needs {each.name}: {each.meaning}", "kind")
+                raise wrong(f"{parameter.name}: {error}", parameter.name) from error
+        elif parameter.required:
+            raise wrong(f"{kind} needs {parameter.name}: {parameter.meaning}", "kind")
     return Alarm(
         name,
         kind,

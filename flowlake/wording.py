@@ -2,8 +2,9 @@
 
 A finding is a mapping: ``id`` (16 hex digits, the same as it grows), ``alarm``, ``kind``,
 ``severity``, ``state`` (``new``, ``grown``, ``test``, or as the lake has it), ``account_ids``,
-``regions``, ``who``, ``whom``, ``who_name``, ``whom_name``, ``first_seen``, ``last_seen`` (UTC), ``flows``, ``packets``,
-``bytes``, ``peak``, ``counts``, ``why``, ``condition``, ``lake`` and ``evidence``, a command.
+``regions``, ``who``, ``whom``, ``who_name``, ``whom_name``, ``first_seen``, ``last_seen`` (UTC),
+``flows``, ``packets``, ``bytes``, ``peak``, ``counts``, ``why``, ``condition``, ``lake`` and
+``evidence``, a command.
 """
 
 import hashlib

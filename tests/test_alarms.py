@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_the_evidence_is_the_records(tmp_path: Path, run: Run, monkeypatch: Any)
     assert alarms.records_of(opened, finding, 100).height == finding["flows"] == 40
     command = alarms.evidence(finding, lake)
     assert command.startswith('flowlake sql "SELECT * FROM flows WHERE ')
-    shown = run(*__import__("shlex").split(command)[1:], "--format", "json")
+    shown = run(*shlex.split(command)[1:], "--format", "json")
     assert len(shown.json()) == 40
 
 
@@ -288,7 +289,7 @@ def test_two_runs_at_once_tell_once(place: str, tmp_path: Path, monkeypatch: Any
     lake, config = f"{place}/lake", rules(tmp_path)
     deliver_object(place, 1, knocks("203.0.113.9", range(1, 31), 0))
     convert(place)
-    commit, others = alarms.commit, list[AlarmRun]()
+    commit, others = findings.commit, list[AlarmRun]()
 
     def meanwhile(*given: Any) -> Any:
         if not others:
@@ -327,12 +328,12 @@ def _run(lake: str, config: str) -> None:
 
 
 def _run_and_die_before_sending(lake: str, config: str) -> None:
-    alarms.deliver = lambda *_: os._exit(9)  # type: ignore[assignment]
+    setattr(alarms, "deliver", lambda *_: os._exit(9))  # noqa: B010
     run_alarms(lake, config)
 
 
 def _run_and_die_after_sending(lake: str, config: str) -> None:
-    alarms._record = lambda *_: os._exit(9)  # type: ignore[assignment]
+    setattr(alarms, "_record", lambda *_: os._exit(9))  # noqa: B010
     run_alarms(lake, config)
 
 
@@ -513,7 +514,5 @@ def test_a_lake_that_gets_no_records_any_more(tmp_path: Path) -> None:
     assert finding["first_seen"] == DAY - timedelta(minutes=60) + timedelta(seconds=1)
     again = run_alarms(f"{place}/lake", config)
     assert (again.new, len(told(tmp_path))) == ([], 1)
-    later = text + 'delay = "5000w"\n'
-    assert (
-        run_alarms(f"{place}/lake", rules(tmp_path, later.replace("scanned", "patient"))).new == []
-    )
+    patient = text.replace("scanned", "patient") + 'delay = "5000w"\n'
+    assert run_alarms(f"{place}/lake", rules(tmp_path, patient)).new == []

@@ -70,7 +70,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("progress", "backtesting"),
     (FACE,),
     ("cli.options", "aws_lambda"),
-    ("cli.tending", "cli.alarms"),
+    ("cli.tending", "cli.alarms", "cli.inventory"),
     ("cli.keeping", "cli.asking", "cli.sampling"),
     ("cli.translating",),
     ("cli",),

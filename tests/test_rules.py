@@ -100,7 +100,8 @@ ALARM = '[[alarm]]\nname = "a"\nkind = "port_scan"\n'
             "0 to 65535",
         ),
         (
-            '[[alarm]]\nname = "a"\nkind = "forbidden_endpoint"\nservers = ["any"]\nallow = ["x:y"]\n',
+            '[[alarm]]\nname = "a"\nkind = "forbidden_endpoint"\nservers = ["any"]\n'
+            'allow = ["x:y"]\n',
             5,
             "allow: ",
         ),
@@ -120,7 +121,7 @@ def test_what_is_wrong(text: str, line: int | None, words: str) -> None:
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Cannot read .*none.toml: No such file"):
+    with pytest.raises(UsageError, match=r"Cannot read .*none.toml: No such file"):
         read_rules(tmp_path / "none.toml")
     bad = tmp_path / "bad.toml"
     bad.write_bytes(b"\xff\xfe")
