@@ -1,7 +1,7 @@
 """Whom a rule is about, as people write it: addresses, networks, interfaces by what they belong to.
 
 An entry of a scope is an address or a CIDR, ``eni-…``, ``i-…``, ``subnet-…``, ``vpc-…``,
-``tag:KEY=PATTERN`` or ``any``. An entry of what may be reached is ``Allowed``.
+``tag:KEY=PATTERN``, ``public``, ``private`` or ``any``. An entry of what may be reached is ``Allowed``.
 """
 
 import fnmatch
@@ -14,14 +14,17 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from flowlake.addresses import in_networks, is_private
+from flowlake.addresses import PRIVATE, in_networks, is_private, is_public
 from flowlake.errors import UsageError
 from flowlake.indicators import IDS
 from flowlake.protocols import PROTOCOLS
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["any", "network", "interface", "instance", "subnet", "vpc", "tag"]
+Kind = Literal["any", "public", "private", "network", "interface", "instance", "subnet", "vpc", "tag"]
+
+WORDS: tuple[Kind, ...] = ("any", "public", "private")
+"""Entries that name everybody of a sort: private is what ``addresses.PRIVATE`` has."""
 
 _IDS: dict[Kind, re.Pattern[str]] = {
     "interface": IDS["interface"],
@@ -42,11 +45,13 @@ class Members:
 
     ``networks`` are matched wherever they are seen. ``pairs`` are interfaces with an address of
     theirs, columns ``interface_id`` and ``address``: they are matched only in the records of that
-    interface, so that the same private address in another VPC is somebody else.
+    interface, so that the same private address in another VPC is somebody else. ``public`` adds
+    every address that is not private.
     """
 
     networks: tuple[str, ...] = ()
     pairs: pl.DataFrame | None = None
+    public: bool = False
     everybody: bool = False
 
     def hold(self, address: str) -> pl.Expr:
@@ -59,6 +64,8 @@ class Members:
         found = pl.lit(False)
         if self.networks:
             found = found | in_networks(pl.col(address), self.networks).fill_null(False)
+        if self.public:
+            found = found | is_public(pl.col(address)).fill_null(False)
         if self.pairs is not None and self.pairs.height:
             paired = self.pairs.select(pl.struct("interface_id", address=pl.col("address")))
             here = pl.struct("interface_id", pl.col(address).alias("address"))
@@ -81,7 +88,7 @@ class Entry(NamedTuple):
 def parse_entry(text: str) -> Entry:
     """Read an entry of a scope; nothing is looked up.
 
-    ``any``; an address or a CIDR (set host bits are dropped); ``eni-…``, ``i-…``, ``subnet-…``,
+    ``any``, ``public`` or ``private``; an address or a CIDR (set host bits are dropped); ``eni-…``, ``i-…``, ``subnet-…``,
     ``vpc-…``; or ``tag:KEY=PATTERN``, where the pattern is a shell's (``*``, ``?``, ``[ab]``), its
     case counts, and the key ends at the first ``=``.
 
@@ -89,8 +96,9 @@ def parse_entry(text: str) -> Entry:
         UsageError: when it is none of these.
     """
     plain = text.strip()
-    if plain.lower() == "any":
-        return Entry("any", "any")
+    for word in WORDS:
+        if plain.lower() == word:
+            return Entry(word, word)
     if plain.startswith("tag:"):
         key, equals, pattern = plain.removeprefix("tag:").partition("=")
         if not key or not equals:
@@ -102,7 +110,7 @@ def parse_entry(text: str) -> Entry:
     if (cidr := _network(plain)) is None:
         raise UsageError(
             f"{text!r} is nobody: write an address, a network such as 10.0.0.0/16, eni-…, i-…, "
-            "subnet-…, vpc-…, tag:Name=web* or any."
+            "subnet-…, vpc-…, tag:Name=web*, public, private or any."
         )
     return Entry("network", cidr)
 
@@ -130,16 +138,18 @@ def members(entries: Sequence[str], flows: pl.LazyFrame, inventory: pl.DataFrame
     if any(entry.kind == "any" for entry in wanted):
         return EVERYBODY
     networks = tuple(dict.fromkeys(entry.text for entry in wanted if entry.kind == "network"))
-    named = [entry for entry in wanted if entry.kind != "network"]
+    networks += tuple(PRIVATE) if any(entry.kind == "private" for entry in wanted) else ()
+    public = any(entry.kind == "public" for entry in wanted)
+    named = [entry for entry in wanted if entry.kind not in ("network", *WORDS)]
     if not named:
-        return Members(networks)
+        return Members(networks, public=public)
     found = _interfaces(named, flows, inventory)
     for entry in named:
         if entry not in found:
             what = f"tag:{entry.key}={entry.text}" if entry.kind == "tag" else entry.text
             logger.warning("no interface is known of %s: check it, or take an inventory", what)
     interfaces = sorted({interface for those in found.values() for interface in those})
-    return Members(networks, _own_addresses(interfaces, flows, inventory))
+    return Members(networks, _own_addresses(interfaces, flows, inventory), public)
 
 
 def _interfaces(

@@ -26,6 +26,7 @@ from flowlake.fields import FIELDS, LAKE_COLUMNS, SQL_TYPES, Field, LakeColumn
 from flowlake.protocols import ENCRYPTION_STATUS, TCP_FLAGS, TRAFFIC_PATHS
 from flowlake.queries import bind, load_query, query_names
 from flowlake.query_file import parse_query
+from tests.conftest import forget_s3
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -126,13 +127,19 @@ def assert_shown(block: Block, printed: str, folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No AWS settings, no lake by default, and the flowlake beside this Python."""
-    for name in os.environ:
+def plain_environment() -> Iterator[None]:
+    """No AWS settings, no lake by default, and the flowlake beside this Python; a page may set more."""
+    before = dict(os.environ)
+    for name in before:
         if name.startswith(("AWS_", "FLOWLAKE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("PATH", sysconfig.get_path("scripts"), prepend=os.pathsep)
+            del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{before['PATH']}"
+    forget_s3()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    forget_s3()
 
 
 def run_lines(block: Block, folder: Path) -> str:
@@ -273,7 +280,8 @@ def test_commands_in_prose_exist(page: Path) -> None:
 
 def options(command: str) -> set[str]:
     params = COMMANDS[command].params
-    named = [param.opts for param in params if param.param_type_name == "option"]
+    given = [param for param in params if param.param_type_name == "option"]
+    named = [[*param.opts, *param.secondary_opts] for param in given]
     return {option for opts in named for option in opts}
 
 
