@@ -78,7 +78,7 @@ def _named(message: str, body: str) -> list[str] | None:
     except (json.JSONDecodeError, RecursionError):
         found = None
     if found is None or found[1][OTHER] or not all(map(_OBJECT.match, found[0])):
-        logger.error("message %s is no S3 event notification: %.200s", message, body)
+        logger.error("message %s is no S3 event notification: %.200r", message, body)
         return None
     return found[0]
 

@@ -150,6 +150,7 @@ def deliver(finding: Finding, to: Delivery, access: Access = Access()) -> None:
 
     Raises:
         DeliveryFailed: when it was not taken. Nothing secret is in the message.
+        BrokenPipeError: when the reader of standard output has gone away.
     """
     way: Mapping[Kind, Callable[[], None]] = {
         "sns": lambda: _publish(finding, to, access),
@@ -371,7 +372,7 @@ def _line(finding: Finding, shape: str) -> str:
 
 def _append(line: str, to: Delivery) -> None:
     """One write at the end of the file, so that writers beside this one do not mix their lines."""
-    path = Path(to.settings["path"]).expanduser()
+    path = Path(to.settings["path"])
     data = line.encode()
     try:
         with path.open("ab", buffering=0) as file:
