@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowlake import analyses
+    from flowlake.alarms import AlarmRun, run_alarms
+    from flowlake.backtesting import Backtest, backtest
     from flowlake.compacting import Compaction, compact
     from flowlake.connecting import write_database
     from flowlake.converting import Progress, Report, convert
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
     from flowlake.registering import ddl
+    from flowlake.rules import read_rules
     from flowlake.status import Status
     from flowlake.storage import Access
     from flowlake.translating import translate
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "AlarmRun",
+    "Backtest",
     "CommitConflict",
     "Compaction",
     "DeliveryFailed",
@@ -54,6 +59,7 @@ __all__ = [
     "Verification",
     "WorkersLost",
     "analyses",
+    "backtest",
     "compact",
     "convert",
     "ddl",
@@ -62,6 +68,8 @@ __all__ = [
     "parse_indicator",
     "plan",
     "read_indicators",
+    "read_rules",
+    "run_alarms",
     "translate",
     "vacuum",
     "verify",
@@ -69,6 +77,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "flowlake.alarms": ("AlarmRun", "run_alarms"),
+    "flowlake.backtesting": ("Backtest", "backtest"),
     "flowlake.compacting": ("Compaction", "compact"),
     "flowlake.connecting": ("write_database",),
     "flowlake.converting": ("Progress", "Report", "convert"),
@@ -90,6 +100,7 @@ _HOMES = {
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
     "flowlake.registering": ("ddl",),
+    "flowlake.rules": ("read_rules",),
     "flowlake.status": ("Status",),
     "flowlake.storage": ("Access",),
     "flowlake.translating": ("translate",),

@@ -6,7 +6,6 @@ notifications, straight from S3, through SNS or through EventBridge, and with
 ``s3://`` object with alarms to run afterwards.
 """
 
-import importlib
 import json
 import logging
 import os
@@ -20,7 +19,6 @@ from typing import Any
 from flowlake.converting import convert
 from flowlake.errors import FlowLakeError, UsageError
 from flowlake.memory import MIB
-from flowlake.storage import Access, is_remote, open_storage
 from flowlake.storage.events import OTHER, documents, named_in
 
 RESERVE = 20.0
@@ -125,12 +123,12 @@ def _run_alarms(lake: str, context: Any) -> None:
     if not _time_left(context):
         logger.error("no time is left for the alarms: the next batch runs them")
         return
-    run_alarms = importlib.import_module("flowlake.alarms").run_alarms
-    if not is_remote(alarms):
-        run_alarms(lake, alarms, Access())
-        return
-    with _file(bytes(open_storage(alarms).get(alarms)).decode()) as file:
-        run_alarms(lake, file, Access())
+    from flowlake.alarms import run_alarms  # takes a second, and is not always asked for
+
+    done = run_alarms(lake, alarms)
+    logger.info("%d new findings, %d messages sent", len(done.new), done.sent)
+    for finding, name, reason in done.failed:
+        logger.error("finding %s was not delivered to %s: %s", finding, name, reason)
 
 
 def _time_left(context: Any) -> bool:

@@ -1,7 +1,8 @@
 """Whom a rule is about, as people write it: addresses, networks, interfaces by what they belong to.
 
 An entry of a scope is an address or a CIDR, ``eni-…``, ``i-…``, ``subnet-…``, ``vpc-…``,
-``tag:KEY=PATTERN``, ``public``, ``private`` or ``any``. An entry of what may be reached is ``Allowed``.
+``tag:KEY=PATTERN``, ``public``, ``private`` or ``any``. An entry of what may be reached is
+``Allowed``.
 """
 
 import fnmatch
@@ -21,7 +22,9 @@ from flowlake.protocols import PROTOCOLS
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["any", "public", "private", "network", "interface", "instance", "subnet", "vpc", "tag"]
+Kind = Literal[
+    "any", "public", "private", "network", "interface", "instance", "subnet", "vpc", "tag"
+]
 
 WORDS: tuple[Kind, ...] = ("any", "public", "private")
 """Entries that name everybody of a sort: private is what ``addresses.PRIVATE`` has."""
@@ -88,8 +91,8 @@ class Entry(NamedTuple):
 def parse_entry(text: str) -> Entry:
     """Read an entry of a scope; nothing is looked up.
 
-    ``any``, ``public`` or ``private``; an address or a CIDR (set host bits are dropped); ``eni-…``, ``i-…``, ``subnet-…``,
-    ``vpc-…``; or ``tag:KEY=PATTERN``, where the pattern is a shell's (``*``, ``?``, ``[ab]``), its
+    ``any``, ``public`` or ``private``; an address or a CIDR (set host bits are dropped);
+    ``eni-…``, ``i-…``, ``subnet-…``, ``vpc-…``; or ``tag:KEY=PATTERN``, where the pattern is a shell's (``*``, ``?``, ``[ab]``), its
     case counts, and the key ends at the first ``=``.
 
     Raises:

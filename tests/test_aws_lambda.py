@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -184,54 +183,66 @@ def test_a_function_that_is_not_set_up(urls: list[str], monkeypatch: pytest.Monk
 # Alarms
 
 
+RULES = """
+[delivery.log]
+kind = "file"
+path = "{path}"
+
+[[alarm]]
+name = "anything at all"
+kind = "forbidden_endpoint"
+servers = ["private"]
+allow = []
+deliver = ["log"]
+"""
+
+
 @pytest.fixture
-def alarms(s3: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What the alarms are run with: the lake, and what their file says."""
-    ran: list[tuple[str, str]] = []
-
-    def run_alarms(lake: str, config: str, access: fl.Access) -> None:
-        ran.append((lake, Path(config).read_text()))
-
-    module = SimpleNamespace(run_alarms=run_alarms)
-    monkeypatch.setitem(sys.modules, "flowlake.alarms", module)
-    open_storage(s3).put(f"{s3}/alarms.toml", b"# alarms")
+def told(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the alarms of a file in the bucket deliver to."""
+    path = tmp_path / "told.jsonl"
+    path.touch()
+    open_storage(s3).put(f"{s3}/alarms.toml", RULES.format(path=path).encode())
     monkeypatch.setenv("FLOWLAKE_ALARMS", f"{s3}/alarms.toml")
-    return ran
+    return path
 
 
-def test_alarms_run_after_a_conversion(urls: list[str], alarms: list[tuple[str, str]]) -> None:
-    handler(batch(created(urls[0])), Context())
-    handler(batch(created(urls[0])), Context())  # after a run of the alarms that failed
-    assert alarms == [(os.environ["FLOWLAKE_LAKE"], "# alarms")] * 2
+def lines(path: Path) -> int:
+    return path.read_text().count("\n")
+
+
+def test_alarms_run_after_a_conversion(urls: list[str], told: Path) -> None:
+    handler(batch(created(urls[1])), Context())
+    first = lines(told)
+    assert first == fl.open_lake(os.environ["FLOWLAKE_LAKE"]).findings().height > 0
+    handler(batch(created(urls[1])), Context())
+    assert lines(told) == first
+    handler(batch(created(urls[2])), Context())
+    assert lines(told) > first
 
 
 def test_alarms_in_a_file(
-    urls: list[str],
-    alarms: list[tuple[str, str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    urls: list[str], told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "alarms.toml").write_text("# here")
+    (tmp_path / "alarms.toml").write_text(RULES.format(path=told))
     monkeypatch.setenv("FLOWLAKE_ALARMS", str(tmp_path / "alarms.toml"))
-    handler(batch(created(urls[0])), Context())
-    assert alarms == [(os.environ["FLOWLAKE_LAKE"], "# here")]
+    handler(batch(created(urls[1])), Context())
+    assert lines(told) > 0
 
 
-def test_alarms_do_not_run_for_nothing_or_without_time(
-    urls: list[str], alarms: list[tuple[str, str]]
-) -> None:
-    handler(batch(created(urls[0], "ObjectRemoved:Delete")), Context())
-    handler(batch(created(urls[0])), Context(seconds=5))
-    assert alarms == []
+def test_alarms_do_not_run_for_nothing_or_without_time(urls: list[str], told: Path) -> None:
+    handler(batch(created(urls[1], "ObjectRemoved:Delete")), Context())
+    handler(batch(created(urls[1])), Context(seconds=5))
+    assert lines(told) == 0
     assert len(ledger()) == 1
 
 
 def test_alarms_that_fail_fail_the_invocation(
-    urls: list[str], alarms: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    urls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLOWLAKE_ALARMS", "/no/such/alarms.toml")
-    with pytest.raises(FileNotFoundError):
-        handler(batch(created(urls[0])), Context())
+    with pytest.raises(UsageError, match=r"Cannot read /no/such/alarms.toml"):
+        handler(batch(created(urls[1])), Context())
     assert len(ledger()) == 1
 
 

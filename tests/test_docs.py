@@ -128,7 +128,7 @@ def assert_shown(block: Block, printed: str, folder: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def plain_environment() -> Iterator[None]:
-    """No AWS settings, no lake by default, and the flowlake beside this Python; a page may set more."""
+    """No AWS settings, no lake, and the flowlake beside this Python; a page may set more."""
     before = dict(os.environ)
     for name in before:
         if name.startswith(("AWS_", "FLOWLAKE_")):

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flowlake.cli import alarms
+from flowlake.cli.alarms import app as alarms
 from flowlake.cli.asking import connect, hunt, queries, query, sql
 from flowlake.cli.inventory import inventory
 from flowlake.cli.keeping import convert, inspect, status, verify
@@ -54,7 +54,7 @@ for _command in (
     *(queries, query, sql, hunt, connect, translate, ddl, sample),
 ):
     app.command()(_command)
-app.add_typer(alarms.app)
+app.add_typer(alarms)
 
 
 def main() -> NoReturn:
