@@ -92,8 +92,8 @@ def parse_entry(text: str) -> Entry:
     """Read an entry of a scope; nothing is looked up.
 
     ``any``, ``public`` or ``private``; an address or a CIDR (set host bits are dropped);
-    ``eni-…``, ``i-…``, ``subnet-…``, ``vpc-…``; or ``tag:KEY=PATTERN``, where the pattern is a shell's (``*``, ``?``, ``[ab]``), its
-    case counts, and the key ends at the first ``=``.
+    ``eni-…``, ``i-…``, ``subnet-…``, ``vpc-…``; or ``tag:KEY=PATTERN``, where the pattern is a
+    shell's (``*``, ``?``, ``[ab]``), its case counts, and the key ends at the first ``=``.
 
     Raises:
         UsageError: when it is none of these.
