@@ -42,7 +42,7 @@ _ALLOWED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # frames have no equality of their own
 class Members:
     """Who belongs to a scope.
 

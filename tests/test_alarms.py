@@ -516,3 +516,11 @@ def test_a_lake_that_gets_no_records_any_more(tmp_path: Path) -> None:
     assert (again.new, len(told(tmp_path))) == ([], 1)
     patient = text.replace("scanned", "patient") + 'delay = "5000w"\n'
     assert run_alarms(f"{place}/lake", rules(tmp_path, patient)).new == []
+
+
+def test_an_interface_may_be_ignored(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    deliver_object(place, 1, knocks("203.0.113.9", range(1, 31), 0))
+    convert(place)
+    text = RULES + 'ignore = ["eni-0a"]\n'
+    assert run_alarms(f"{place}/lake", rules(tmp_path, text)).new == []
