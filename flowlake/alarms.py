@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,6 +39,12 @@ FARTHEST = timedelta(days=31)
 Span = tuple[datetime, datetime]
 """From when to when; both included."""
 
+Tell = Callable[[str, int, int], None]
+
+
+def say_nothing(name: str, number: int, count: int) -> None:
+    """Tell nobody how far a run is."""
+
 
 @dataclass(slots=True)
 class AlarmRun:
@@ -60,6 +66,7 @@ def run_alarms(
     *,
     since: datetime | str | None = None,
     until: datetime | str | None = None,
+    progress: Tell = say_nothing,
 ) -> AlarmRun:
     """Evaluate what is new in a lake, keep what is found in it, and deliver what is due.
 
@@ -69,6 +76,7 @@ def run_alarms(
         access: AWS profile and requester-pays; also for what is delivered to SNS.
         since: evaluate the records from then on instead of what is new.
         until: evaluate the records before that instead of what is new.
+        progress: is told which alarm is evaluated, the how-manieth, and of how many.
 
     Raises:
         UsageError: for what is wrong in the rules.
@@ -84,7 +92,7 @@ def run_alarms(
     done = AlarmRun()
     for left in reversed(range(TRIES)):
         try:
-            tables, claimed = _evaluate(lake, rules, access, asked, done)
+            tables, claimed = _evaluate(lake, rules, access, asked, done, progress)
             break
         except CommitConflict:
             if not left:
@@ -99,6 +107,7 @@ def _evaluate(
     access: Access,
     asked: Span | None,
     done: AlarmRun,
+    progress: Tell,
 ) -> tuple[Tables, list[tuple[Finding, str]]]:
     """Commit what is found; the deliveries that this process has claimed by it."""
     lake = open_lake(place, access)
@@ -107,7 +116,8 @@ def _evaluate(
     touched: dict[int | None, list[Span]] = {}
     known = inventory(lake.tables)
     changed: dict[str, Finding] = {}
-    for alarm in rules.alarms:
+    for number, alarm in enumerate(rules.alarms, 1):
+        progress(alarm.name, number, len(rules.alarms))
         looked = seen.looked(alarm.name)
         if asked is None and looked not in touched:
             touched[looked] = new_spans(lake, looked)

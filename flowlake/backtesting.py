@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.alarms import evaluate
+from flowlake.alarms import Tell, evaluate, say_nothing
 from flowlake.detections import GAP
 from flowlake.errors import UsageError
 from flowlake.interfaces import inventory
@@ -92,6 +92,7 @@ def backtest(
     since: datetime | str | None = None,
     until: datetime | str | None = None,
     labels: pl.DataFrame | None = None,
+    progress: Tell = say_nothing,
 ) -> Backtest:
     """Replay rules over a lake; nothing is kept and nothing delivered.
 
@@ -107,6 +108,7 @@ def backtest(
         since: only incidents with a trace from then on.
         until: only incidents with a trace before that.
         labels: what ``read_labels`` reads.
+        progress: is told which alarm is evaluated, the how-manieth, and of how many.
 
     Raises:
         UsageError: for a time that cannot be read, and a scope that cannot be resolved.
@@ -133,7 +135,8 @@ def backtest(
     names = inventory(lake.tables)
     scores, thresholds, told = [], [], []
     found: set[int] = set()
-    for alarm in rules.alarms:
+    for number, alarm in enumerate(rules.alarms, 1):
+        progress(alarm.name, number, len(rules.alarms))
         all_of_it = evaluate(lake, _lowered(alarm), spans, names=names).to_dicts()
         judged = [(each, _matches(alarm.kind, each, attacks, places)) for each in all_of_it]
         limit = _threshold(alarm)

@@ -1,7 +1,8 @@
 """A progress bar for a conversion, and for what reads objects or files as it does."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +17,17 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from flowlake import converting
+
+
+@contextmanager
+def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show which of so many steps is under way, on standard error, if that is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    with console.status(f"{doing} …") as status:
+        yield lambda name, number, count: status.update(f"{doing} {name}, {number} of {count} …")
 
 
 class ProgressBar:

@@ -109,10 +109,12 @@ def _ran(
 ) -> "AlarmRun":
     """Run the alarms, and say on standard error what came of it."""
     from flowlake.alarms import run_alarms
+    from flowlake.progress import steps
     from flowlake.rendering import some
 
     reach = access(profile, request_payer)
-    done = run_alarms(lake, config, reach, since=since, until=until)
+    with steps("evaluating") as tell:
+        done = run_alarms(lake, config, reach, since=since, until=until, progress=tell)
     for finding, name, reason in done.failed:
         note(f"finding {finding} was not delivered to {name}: {reason}")
     note(
@@ -294,6 +296,7 @@ def backtest(
 ) -> None:
     """Replay the rules: incidents a day, what thresholds would have cost; nothing is sent."""
     from flowlake import backtesting
+    from flowlake.progress import steps
     from flowlake.rules import read_rules
 
     chosen = chosen_format(style)
@@ -302,13 +305,12 @@ def backtest(
     if part is None and style != "table":
         raise UsageError(f"--format {style} has one table: choose it with --part.")
     opened = opened_lake(lake, profile, request_payer)
-    found = backtesting.backtest(
-        opened,
-        read_rules(config, access(profile, request_payer)),
-        since=since,
-        until=until,
-        labels=backtesting.read_labels(labels) if labels else None,
-    )
+    rules = read_rules(config, access(profile, request_payer))
+    known = backtesting.read_labels(labels) if labels else None
+    with steps("replaying") as tell:
+        found = backtesting.backtest(
+            opened, rules, since=since, until=until, labels=known, progress=tell
+        )
     for name in (part,) if part else ("scores", "thresholds"):
         if part is None:
             say(f"{name}:")
