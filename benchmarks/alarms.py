@@ -86,14 +86,16 @@ def _lake(folder: str, knobs: AttackKnobs) -> int:
 
 
 def _rules(known: pl.DataFrame) -> str:
-    allowed = known.filter(pl.col("kind") == "allowed")["who"].to_list()
-    ignored = f"ignore = {allowed}".replace("'", '"')
+    allowed = known.filter(pl.col("kind") == "allowed", ~pl.col("who").str.starts_with("eni-"))
     texts = []
     for kind, found in KINDS.items():
         if kind not in NEEDED:
-            can = any(parameter.name == "ignore" for parameter in found.parameters)
-            more = ignored if can else ""
-            texts.append(f'[[alarm]]\nname = "{kind}"\nkind = "{kind}"\n{more}\n')
+            text = f'[[alarm]]\nname = "{kind}"\nkind = "{kind}"\n'
+            if any(parameter.name == "ignore" for parameter in found.parameters):
+                # What a monitor reports to, too: a NAT gateway does it again.
+                ends = allowed["whom" if kind == "beacon" else "who"].to_list()
+                text += f"ignore = {ends}\n".replace("'", '"')
+            texts.append(text)
     return "\n".join(texts)
 
 

@@ -1,6 +1,7 @@
 """Rules replayed over what a lake holds: what they would have told, and what thresholds cost."""
 
 import ipaddress
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.alarms import Tell, evaluate, say_nothing
-from flowlake.detections import GAP
+from flowlake.alarms import Span, Tell, evaluate, say_nothing
+from flowlake.detections import GAP, INCIDENTS
 from flowlake.errors import UsageError
 from flowlake.interfaces import inventory
 from flowlake.lake import Lake
@@ -28,6 +29,9 @@ SCANS = frozenset({"port_scan", "host_sweep", "slow_scan"})
 OUTWARD = frozenset({"beacon", "egress_volume", "host_sweep"})
 """Kinds in which a NAT gateway does again what the hosts behind it do, or an interface is known by
 its id or by its address: of these, whom it is about is enough to be the same."""
+
+STEP = timedelta(hours=6)
+"""How long after another run what goes by the clock is looked at again."""
 
 LABELS = ("kind", "who", "whom", "first_seen", "last_seen")
 ALLOWED = "allowed"
@@ -137,7 +141,7 @@ def backtest(
     found: set[int] = set()
     for number, alarm in enumerate(rules.alarms, 1):
         progress(alarm.name, number, len(rules.alarms))
-        all_of_it = evaluate(lake, _lowered(alarm), spans, names=names).to_dicts()
+        all_of_it = _replayed(lake, _lowered(alarm), spans, names).to_dicts()
         judged = [(each, _matches(alarm.kind, each, attacks, places)) for each in all_of_it]
         limit = _threshold(alarm)
         of_kind = {n for n, label in enumerate(attacks) if label["kind"] == alarm.kind}
@@ -182,6 +186,20 @@ def backtest(
         incidents,
         pl.DataFrame([each for n, each in enumerate(attacks) if n not in found]),
     )
+
+
+def _replayed(lake: Lake, alarm: Alarm, spans: Sequence[Span], names: pl.DataFrame) -> pl.DataFrame:
+    """The incidents of an alarm; of one that goes by the clock those of a run every few hours."""
+    if not alarm.detection.by_clock:
+        return evaluate(lake, alarm, spans, names=names)
+    moments = [
+        begin + STEP * number
+        for begin, end in spans
+        for number in range(1, math.ceil((end - begin) / STEP) + 1)
+    ]
+    runs = [evaluate(lake, alarm, [(moment - STEP, moment)], names=names) for moment in moments]
+    found = pl.concat([pl.DataFrame(schema=INCIDENTS), *runs])
+    return found.sort("last_seen").unique(["subject", "first_seen"], keep="last")
 
 
 def _together(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

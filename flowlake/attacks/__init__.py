@@ -49,7 +49,8 @@ LABELS = pl.Schema(
 
 MANY = 15
 """Ports of an address, or addresses on a port, from which on a source of the internet's background
-gets a label: a port scan or host sweep within an hour, a slow scan within a day."""
+gets a label: a port scan or host sweep within an hour, a slow scan within a day, of one address or
+of all together."""
 
 _UNASKED = 0.32
 """Share of the records that the internet's background makes."""
@@ -130,7 +131,8 @@ def labels(**knobs: Unpack[AttackKnobs]) -> pl.DataFrame:
     of a silence its borders and its NODATA records. ``note`` says more.
 
     Sources of the internet's background that pass ``MANY`` are labelled as what they are, a source
-    once for each address it scans, and once for its sweeps. Others are not.
+    once for each address it scans, and once for its sweeps; or once, where it passes the bound only
+    with all that it tries in a day. Others are not.
     """
     plan = _planned(**knobs)
     of_attacks = plan.talks.filter(pl.col("attack") >= 0)
@@ -157,9 +159,12 @@ def labels(**knobs: Unpack[AttackKnobs]) -> pl.DataFrame:
             continue
         rows.append({**found, **attack._asdict()})
     background = (
-        records.with_columns(port=pl.when("egress").then("sport").otherwise("dport"))
+        records.with_columns(port=pl.when("egress").then("sport").otherwise("dport"), anywhere=0)
         .unpivot(
-            ["at", "port"], index=["attack", "start", "end"], variable_name="of", value_name="on"
+            ["at", "port", "anywhere"],
+            index=["attack", "start", "end"],
+            variable_name="of",
+            value_name="on",
         )
         .join(plan.scanners, on=["attack", "of", "on"])
         .group_by("attack", "kind", "who", "whom", "note")
@@ -223,6 +228,7 @@ def _planned(
 def _scanners(unasked: pl.DataFrame, where: Estate, number: int) -> pl.DataFrame:
     """Which sources of the background scan or sweep, numbered from ``number`` on."""
     first = unasked.group_by("client", "server_at", "server_port").agg(pl.col("start").min())
+    first = first.with_columns(anywhere=pl.lit(0, first["server_at"].dtype))
 
     def many(by: str, within: float) -> pl.DataFrame:
         """Sources that touch so many different ones on one ``by``, within so many seconds."""
@@ -258,6 +264,9 @@ def _scanners(unasked: pl.DataFrame, where: Estate, number: int) -> pl.DataFrame
             ),
         ]
     )
+    patient = many("anywhere", 86_400).join(found, on="client", how="anti")
+    note = f"{background} {MANY} ports of addresses in a day"
+    found = pl.concat([found, named(patient, "slow_scan", "anywhere", "anywhere", note)])
     return found.sort("client", "kind", "on").with_columns(
         attack=number + pl.col("client").rank("dense").cast(pl.Int64) - 1,
         who=as_text(pl.col("client")),

@@ -198,10 +198,10 @@ def _silences(scene: Scene) -> Iterator[Planted]:
         )
         ends = max(ends, begins + lasts)
         yield Planted(
-            "silent_interface",
+            "allowed" if says_so else "silent_interface",
             estate.interfaces["interface-id"][at],
             scene.name(at),
-            "the host is down: only NODATA, until the end"
+            "the host is down: its interface says NODATA until the end, and so is not silent"
             if says_so
             else "nothing is recorded any more, not even NODATA, for a while",
             talks(0),
