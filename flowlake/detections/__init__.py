@@ -4,9 +4,13 @@ The functions are pure: they take flows as a LazyFrame with the lake's schema an
 ``incidents.INCIDENTS``.
 """
 
+from flowlake.detections.access import FORBIDDEN_ENDPOINT, WATCHED_PORT
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
 
-DETECTIONS: tuple[Detection, ...] = ()
+DETECTIONS: tuple[Detection, ...] = (
+    WATCHED_PORT,
+    FORBIDDEN_ENDPOINT,
+)
 """Every kind of alarm."""
 
 __all__ = ["DETECTIONS", "GAP", "INCIDENTS", "Detection", "Parameter"]
