@@ -132,9 +132,7 @@ def _client(service: str, region: str, access: Access) -> Any:
     return botocore.session.Session(profile=access.profile).create_client(
         service,
         region_name=region,
-        config=botocore.config.Config(
-            connect_timeout=5, retries={"mode": "adaptive", "total_max_attempts": 8}
-        ),
+        config=botocore.config.Config(connect_timeout=5, retries={"mode": "standard"}),
     )
 
 

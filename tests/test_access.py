@@ -180,7 +180,8 @@ def test_what_is_not_on_the_list_is_an_incident() -> None:
     assert incident["subject"] == "10.0.0.5 -> 203.0.113.9:6667/tcp"
     assert (incident["who"], incident["whom"], incident["peak"]) == (SERVER, OUTSIDE, 1)
     assert incident["why"] == (
-        "10.0.0.5 connected once to TCP port 6667 (irc) of 203.0.113.9, which nobody allowed: 1 answered."
+        "10.0.0.5 connected once to TCP port 6667 (irc) of 203.0.113.9, which nobody "
+        "allowed: 1 answered."
     )
     assert evidence([*seen, *fine], incident) == incident["flows"] == 2
 

@@ -1,7 +1,9 @@
 """Access that a list forbids: to ports that are watched, and to endpoints that nobody allowed."""
 
+import functools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -24,6 +26,9 @@ LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "ff00::/8", "224.0.0.0/
 """What every server may reach: link-local addresses and multicast, and AWS's services at them:
 instance metadata, the resolver 169.254.169.253, the clock 169.254.169.123 and the credentials of
 ECS and EKS (Amazon EC2 User Guide, "Instance metadata"; Amazon VPC User Guide, "Amazon DNS")."""
+
+ANYWHERE = Allowed("")
+"""Every port and protocol."""
 
 UNASKED = (1, 2, 58)
 """ICMP, IGMP, ICMPv6: without their types, errors and answers look as if they were asked."""
@@ -152,13 +157,17 @@ def _address(side: str) -> pl.Expr:
 
 def _by_network(address: pl.Expr, port: str, allow: Sequence[Allowed]) -> pl.Expr:
     """Whether an endpoint is allowed by its address, its port and its protocol."""
-    covered = in_networks(address, LOCAL).fill_null(False)
+    by_port: dict[Allowed, list[str]] = {ANYWHERE: list(LOCAL)}
+    covered = pl.lit(False)
     for each in allow:
-        if each.aws_service is None:
-            here = _on_ports(each, port)
-            if each.network is not None:
-                here = here & in_networks(address, [each.network]).fill_null(False)
-            covered = covered | here
+        if each.aws_service is None and each.network is None:
+            covered = covered | _on_ports(each, port)
+        elif each.network is not None:
+            of_ports = replace(each, text="", network=None)
+            by_port.setdefault(of_ports, []).append(each.network)
+    for of_ports, networks in by_port.items():
+        here = in_networks(address, networks).fill_null(False)
+        covered = covered | (here & _on_ports(of_ports, port))
     return covered
 
 
@@ -307,6 +316,7 @@ def _times(count: object) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
+@functools.cache
 def _port(port: int, protocol: int) -> str:
     keyword = PROTOCOLS.get(protocol, f"protocol {protocol}")
     services = lookup("services").filter(port=port, protocol=protocol)["service"]
