@@ -8,6 +8,7 @@ kind in a process of its own, then a run over the last hour.
 
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from flowlake.backtesting import Backtest, backtest
 from flowlake.converting import convert
 from flowlake.lake import open_lake
 from flowlake.rules import KINDS, parse_rules
-from flowlake.samples import deliver_text, write_objects
+from flowlake.samples import START, deliver_text, write_objects
 from flowlake.storage import open_storage
 
 SEEDS = (1, 2, 3)
@@ -40,6 +41,9 @@ lake = flowlake.open_lake(sys.argv[1])
 spans = lake.spans()
 print(evaluate(lake, alarm, [(min(b for b, _ in spans), max(e for _, e in spans))]).height)
 """
+PAST = timedelta(hours=36)
+"""What was planted before so much of the past is there is nothing that `learns` could find."""
+
 GIVEN = {
     "watched_port": 'ports = [22, 3389]\ntargets = ["10.0.0.0/8"]',
     "forbidden_endpoint": 'servers = ["10.0.0.0/16"]\nallow = ["10.0.0.0/8", "*:443"]',
@@ -52,7 +56,8 @@ def section(quick: bool) -> str:
     lines.append(
         f"Defaults, on {'a toy corpus' if quick else 'five days of each seed'}: planted attacks "
         "found by an alarm of their kind (of a scan by any for scans); incidents that are in a "
-        "label, planted or of the Internet's background; and the others, for each million records."
+        "label, planted or of the Internet's background; and the others, for each million records. "
+        "Of kinds that compare with the past, what was planted after the first 36 hours."
     )
     figures: list[dict[str, Any]] = []
     for seed in SEEDS[:1] if quick else SEEDS:
@@ -113,6 +118,8 @@ def _figures(
     found: Backtest, known: pl.DataFrame, kind: str, records: int, seed: int
 ) -> dict[str, Any]:
     planted = known.filter(pl.col("kind") == kind, ~pl.col("note").str.starts_with(UNASKED))
+    if KINDS[kind].learns:
+        planted = planted.filter(pl.col("first_seen") >= START + PAST)
     missed = found.missed.join(planted, on=planted.columns, how="semi", nulls_equal=True).height
     mine = found.incidents.filter(pl.col("kind") == kind)
     true = int(mine["true"].sum())

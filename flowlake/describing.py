@@ -111,6 +111,8 @@ def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
         else:
             document = json.loads(text)
             if isinstance(document, dict):
+                if "NetworkInterfaces" not in document:
+                    raise ValueError("it has no NetworkInterfaces")
                 rows = [_row(each, {}, {}, {}) for each in document["NetworkInterfaces"]]
             else:
                 rows = [dict(each) for each in document]
@@ -130,9 +132,7 @@ def _client(service: str, region: str, access: Access) -> Any:
     return botocore.session.Session(profile=access.profile).create_client(
         service,
         region_name=region,
-        config=botocore.config.Config(
-            connect_timeout=5, retries={"mode": "adaptive", "total_max_attempts": 8}
-        ),
+        config=botocore.config.Config(connect_timeout=5, retries={"mode": "standard"}),
     )
 
 
@@ -204,8 +204,11 @@ def _tags(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
+    lines = csv.DictReader(io.StringIO(text), strict=True)
+    if "interface_id" not in (lines.fieldnames or ()):
+        raise ValueError("its first line names no column interface_id")
     rows = []
-    for line in csv.DictReader(io.StringIO(text), strict=True):
+    for line in lines:
         row: dict[str, Any] = {name: value or None for name, value in line.items()}
         for name, separator in (("addresses", r"[\s;,]+"), ("tags", ";")):
             value = (row.get(name) or "").strip()
@@ -213,10 +216,19 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
                 row[name] = json.loads(value)
             elif name in row:
                 row[name] = [each for each in re.split(separator, value) if each]
+                if name == "tags":
+                    row[name] = [_pair(each) for each in row[name]]
         if "gone" in row:
             row["gone"] = str(row["gone"]).lower() == "true"
         rows.append(row)
     return rows
+
+
+def _pair(text: str) -> dict[str, str]:
+    key, equals, value = text.strip().partition("=")
+    if not equals:
+        raise ValueError(f"the tag {text!r} is not KEY=VALUE")
+    return {"key": key, "value": value}
 
 
 def _checked(rows: Sequence[Mapping[str, Any]], source: str) -> pl.DataFrame:
@@ -230,13 +242,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], source: str) -> pl.DataFrame:
         if not re.fullmatch(r"eni-[0-9a-z]+", str(row["interface_id"])):
             raise ValueError(f"row {number} has the interface_id {row['interface_id']!r}")
         row["addresses"] = [str(ipaddress.ip_address(each)) for each in row["addresses"] or []]
-        pairs = [
-            each
-            if isinstance(each, Mapping)
-            else dict(zip(("key", "value"), each.split("=", 1), strict=True))
-            for each in row["tags"] or []
-        ]
-        row["tags"] = [{"key": each["key"], "value": each["value"]} for each in pairs]
+        row["tags"] = [{"key": each["key"], "value": each["value"]} for each in row["tags"] or []]
         by_key = {each["key"]: each["value"] for each in row["tags"]}
         row["name"] = row["name"] or by_key.get("Name")
         moment = datetime.fromisoformat(row["taken_at"]) if row["taken_at"] else now

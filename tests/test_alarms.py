@@ -524,3 +524,28 @@ def test_an_interface_may_be_ignored(tmp_path: Path) -> None:
     convert(place)
     text = RULES + 'ignore = ["eni-0a"]\n'
     assert run_alarms(f"{place}/lake", rules(tmp_path, text)).new == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "flows"),
+    [
+        ('kind = "watched_port"\nports = [22]\ntargets = ["10.0.3.17"]', 2),
+        ('kind = "forbidden_endpoint"\nservers = ["10.0.3.17"]\nallow = ["10.0.0.0/8"]', 50),
+    ],
+    ids=["watched port", "forbidden endpoints"],
+)
+def test_the_condition_of_access_is_duckdbs_too(
+    tmp_path: Path, parameters: str, flows: int
+) -> None:
+    place, at, lines = str(tmp_path), int(DAY.timestamp()), []
+    pairs = [(f"{TARGET}", 50_000 + n, f"198.51.100.{n}", 443) for n in range(25)]
+    pairs += [("10.0.9.9", 50_100, TARGET, 22), ("10.0.9.9", 50_100, TARGET, 80)]
+    for client, sport, server, port in pairs:
+        for ends in (f"{client} {server} {sport} {port}", f"{server} {client} {port} {sport}"):
+            lines.append(f"2 {ACCOUNT} eni-0a {ends} 6 8 900 {at} {at + 30} ACCEPT OK")
+    deliver_object(place, 1, lines)
+    convert(place)
+    text = RULES.replace('kind = "port_scan"\nports = 15', parameters)
+    (finding,) = run_alarms(f"{place}/lake", rules(tmp_path, text)).new
+    opened = flowlake.open_lake(f"{place}/lake")
+    assert alarms.records_of(opened, finding, 100).height == finding["flows"] == flows
