@@ -541,8 +541,8 @@ def test_the_condition_of_access_is_duckdbs_too(
     pairs = [(f"{TARGET}", 50_000 + n, f"198.51.100.{n}", 443) for n in range(25)]
     pairs += [("10.0.9.9", 50_100, TARGET, 22), ("10.0.9.9", 50_100, TARGET, 80)]
     for client, sport, server, port in pairs:
-        for ends in (f"{client} {server} {sport} {port}", f"{server} {client} {port} {sport}"):
-            lines.append(f"2 {ACCOUNT} eni-0a {ends} 6 8 900 {at} {at + 30} ACCEPT OK")
+        both = (f"{client} {server} {sport} {port}", f"{server} {client} {port} {sport}")
+        lines += [f"2 {ACCOUNT} eni-0a {ends} 6 8 900 {at} {at + 30} ACCEPT OK" for ends in both]
     deliver_object(place, 1, lines)
     convert(place)
     text = RULES.replace('kind = "port_scan"\nports = 15', parameters)

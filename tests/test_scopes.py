@@ -108,8 +108,24 @@ def test_what_does_not_say_what_is_allowed_is_refused(text: str) -> None:
 
 def test_any_is_everybody_and_addresses_need_nothing_else() -> None:
     assert members(["10.0.0.5", "any"], NOTHING, None) is EVERYBODY
-    assert members([], NOTHING, None) == Members()
-    assert members(["10.0.0.5", "10.0.0.5/32"], NOTHING, None) == Members(("10.0.0.5/32",))
+    for entries, networks in (([], ()), (["10.0.0.5", "10.0.0.5/32"], ("10.0.0.5/32",))):
+        found = members(entries, NOTHING, None)
+        assert (found.networks, found.pairs, found.public) == (networks, None, False)
+
+
+def test_public_and_private_are_every_address_of_the_sort() -> None:
+    frame = pl.LazyFrame(
+        {
+            "interface_id": ["eni-1"] * 4,
+            "address": ["10.0.0.5", "203.0.113.9", "2001:db8::1", None],
+        }
+    )
+    for entry, found in (
+        ("public", [False, True, True, False]),
+        ("private", [True, False, False, False]),
+    ):
+        held = members([entry], NOTHING, None).hold("address")
+        assert frame.select(held.alias("held")).collect()["held"].to_list() == found
 
 
 @pytest.mark.parametrize(
