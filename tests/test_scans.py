@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, count
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
-from flowlake.detections import INCIDENTS
+from flowlake.detections import DETECTIONS, INCIDENTS, Detection
+from flowlake.detections.evidence import around
 from flowlake.detections.scans import HOST_SWEEP, PORT_SCAN, SLOW_SCAN
 from flowlake.fields import polars_schema
 from flowlake.scopes import Members
@@ -512,3 +515,148 @@ def test_nobody_is_blamed_for_answering_who_is_ignored(rows: Callable[[], list[R
     for kind in (PORT_SCAN, HOST_SWEEP, SLOW_SCAN):
         assert kind.find(flows, ignore=ignored).is_empty()
     assert PORT_SCAN.find(flows)["who"].to_list() == [SCANNER]
+
+
+# What an incident is -----------------------------------------------------------------------------
+
+
+def evidence(rows: list[Row], incident: Row) -> tuple[int, int]:
+    """How many records the condition selects, and the bytes that one interface counted."""
+    table = lake(rows).collect().to_arrow()
+    once = "sum(bytes) FILTER (interface_id = 'eni-1')"
+    within = "start_time >= $first AND end_time <= $last"
+    sql = f"SELECT count(*), {once} FROM flows WHERE {within} AND {incident['condition']}"
+    times = {"first": incident["first_seen"], "last": incident["last_seen"]}
+    with duckdb.connect() as door:
+        door.register("flows", table)
+        selected = door.execute(sql, times).fetchone()
+    assert selected
+    return selected[0], selected[1]
+
+
+OTHERS = [refused("198.51.100.77", "10.0.3.18", 40_000, 80, at) for at in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        (PORT_SCAN, refused_syns),
+        (PORT_SCAN, recorded_twice),
+        (PORT_SCAN, over_ipv6),
+        (PORT_SCAN, lambda: from_many([f"198.51.100.{n}" for n in range(10, 50)])),
+        (HOST_SWEEP, sweep_with_resets_from_port_53),
+        (SLOW_SCAN, two_ports_an_hour),
+    ],
+    ids=["refused", "twice", "ipv6", "neighbours", "sweep", "slow"],
+)
+def test_the_condition_selects_the_evidence(kind: Detection, rows: Callable[[], list[Row]]) -> None:
+    made = rows()
+    incident = kind.find(lake(made + OTHERS)).row(0, named=True)
+    assert incident["flows"] == len(made)
+    assert evidence(made + OTHERS, incident) == (incident["flows"], incident["bytes"])
+
+
+def test_the_threshold_decides_by_the_peak_alone() -> None:
+    rows = joined(
+        [refused(SCANNER, f"10.0.{n}.9", 40_000, port, n + port) for port in range(1, 8 + 3 * n)]
+        for n in range(6)
+    )
+    rows += [refused("203.0.113.10", "10.0.1.9", 40_000, port, 99) for port in range(30, 37)]
+    rows += [refused("192.0.2.1", TARGET, 1 + port, port, port) for port in range(1, 31)]
+    for kind, name in ((PORT_SCAN, "ports"), (HOST_SWEEP, "hosts")):
+        assert kind.threshold == name
+        least = kind.find(lake(rows), **{name: 4})
+        assert least.height
+        for bound in (5, 6, 14, 22, 23, 29, 30, 31):
+            expected = least.filter(pl.col("peak") >= bound)
+            assert_frame_equal(kind.find(lake(rows), **{name: bound}), expected)
+
+
+@pytest.mark.parametrize(("ports", "found"), [(14, 0), (15, 1)])
+def test_fifteen_ports_are_a_scan(ports: int, found: int) -> None:
+    rows = [refused(SCANNER, TARGET, 40_000, port, port) for port in range(1, 1 + ports)]
+    assert PORT_SCAN.find(lake(rows)).height == found
+
+
+@pytest.mark.parametrize(("hosts_tried", "found"), [(24, 0), (25, 1)])
+def test_twenty_five_hosts_are_a_sweep(hosts_tried: int, found: int) -> None:
+    swept = enumerate(hosts(hosts_tried))
+    rows = [refused(SCANNER, host, 40_000, 22, n) for n, host in swept]
+    assert HOST_SWEEP.find(lake(rows)).height == found
+
+
+def test_the_ports_count_within_the_window() -> None:
+    rows = [refused(SCANNER, TARGET, 40_000, port, port * 300) for port in range(1, 60)]
+    assert PORT_SCAN.find(lake(rows)).is_empty()
+    found = PORT_SCAN.find(lake(rows), window=timedelta(hours=2))
+    assert found["peak"].to_list() == [25]
+
+
+def test_a_rest_of_more_than_an_hour_ends_a_scan() -> None:
+    rows = [
+        refused(SCANNER, TARGET, 40_000, port, later + port)
+        for later in (0, 2 * HOUR, 3 * HOUR)
+        for port in range(1, 40)
+    ]
+    found = PORT_SCAN.find(lake(rows))
+    assert found["flows"].to_list() == [39, 78]
+    assert found["subject"].to_list() == [SCANNER, SCANNER]
+
+
+def test_several_targets_are_one_incident_of_the_smallest_network() -> None:
+    rows = [
+        refused(SCANNER, f"10.0.3.{n}", 40_000, port, port)
+        for n in (17, 20, 30)
+        for port in range(1, 40)
+    ]
+    incident = PORT_SCAN.find(lake(rows)).row(0, named=True)
+    assert incident["whom"] == "10.0.3.16/28"
+    assert json.loads(incident["counts"])["first_targets"] == [
+        "10.0.3.17",
+        "10.0.3.20",
+        "10.0.3.30",
+    ]
+    assert "39 ports of 3 addresses in 10.0.3.16/28 (117 in all)" in incident["why"]
+
+
+def test_scopes_say_who_and_whom() -> None:
+    rows = lake(refused_syns() + inside() + sweep_of_445())
+    private, outside = Members(("10.0.0.0/8",)), Members(("203.0.113.0/24",))
+    assert PORT_SCAN.find(rows, sources=private)["who"].to_list() == [INSIDE]
+    assert PORT_SCAN.find(rows, sources=outside)["who"].to_list() == [SCANNER]
+    assert PORT_SCAN.find(rows, targets=outside).is_empty()
+    assert HOST_SWEEP.find(rows, sources=outside).is_empty()
+    assert HOST_SWEEP.find(rows, targets=Members(("10.0.5.0/24",))).height == 1
+
+
+def test_an_interface_is_a_scope_in_its_own_records() -> None:
+    twice = recorded_twice()
+    here = pl.DataFrame({"interface_id": ["eni-2"], "address": [TARGET]})
+    assert PORT_SCAN.find(lake(twice), targets=Members(pairs=here)).height == 1
+    there = here.with_columns(interface_id=pl.lit("eni-3"))
+    assert PORT_SCAN.find(lake(twice), targets=Members(pairs=there)).is_empty()
+
+
+def test_what_is_no_address_or_has_no_time_is_left_out() -> None:
+    rows = refused_syns()
+    broken = [{**row, "srcaddr": "nobody"} for row in rows]
+    broken += [{**row, "start_time": None, "end_time": None} for row in rows]
+    broken += [{**row, "srcport": None, "srcaddr": "192.0.2.4"} for row in rows]
+    broken += [dict.fromkeys(row) for row in rows]
+    for kind in (PORT_SCAN, HOST_SWEEP, SLOW_SCAN):
+        assert kind.find(lake(broken)).is_empty()
+    assert_frame_equal(PORT_SCAN.find(lake(rows + broken)), PORT_SCAN.find(lake(rows)))
+
+
+def test_nothing_gives_a_frame_of_incidents() -> None:
+    for kind in DETECTIONS:
+        if kind.kind in ("port_scan", "host_sweep", "slow_scan"):
+            assert kind.find(lake([])).schema == INCIDENTS
+            assert {p.name for p in kind.parameters} >= {kind.threshold, kind.window}
+
+
+def test_the_smallest_network_of_addresses() -> None:
+    assert around(["10.0.0.1"]) == "10.0.0.1"
+    assert around(["10.0.0.255", "10.0.1.0"]) == "10.0.0.0/23"
+    assert around(["2001:db8::1", "2001:db8::ff"]) == "2001:db8::/120"
+    assert around(["10.0.0.1", "2001:db8::1"]) is None

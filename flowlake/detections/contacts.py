@@ -56,7 +56,7 @@ def scanner_says(failed: pl.Expr, answered: pl.Expr) -> pl.Expr:
 
 def without(flows: pl.LazyFrame, ignore: Members) -> pl.LazyFrame:
     """The records that have no member at either end, so that nobody's answers to it are seen."""
-    if ignore == NOBODY:
+    if ignore is NOBODY:
         return flows
     ends = ("srcaddr", "dstaddr", "pkt_srcaddr", "pkt_dstaddr")
     return flows.filter(~pl.any_horizontal(ignore.hold(end) for end in ends))
@@ -120,7 +120,7 @@ def contacts(
         targets: whom they try.
     """
     scopes = {"source": sources, "target": targets}
-    marks = {name: who for name, who in scopes.items() if who != EVERYBODY}
+    marks = {name: who for name, who in scopes.items() if not who.everybody}
     found = connections(_touching(flows, wanted).lazy(), marks, idle=GAP).filter(
         pl.col("first_seen").is_not_null(),
         ~pl.col("server").str.contains(MULTICAST),
@@ -152,7 +152,9 @@ def _touching(flows: pl.LazyFrame, wanted: pl.DataFrame) -> pl.DataFrame:
         values = (wanted[name].unique().implode() for name in names)
         return pl.all_horizontal(c.is_in(v) for c, v in zip(columns, values, strict=True))
 
-    near = flows.filter(among(sent) | among(returned)).select(RECORD).collect(engine="streaming")
+    timed = pl.coalesce("start_time", "end_time").is_not_null()
+    touching = flows.filter(timed, among(sent) | among(returned)).select(RECORD)
+    near = touching.collect(engine="streaming")
     forth = near.join(wanted, left_on=sent, right_on=names, how="semi")
     rest = near.join(wanted, left_on=sent, right_on=names, how="anti")
     return pl.concat([forth, rest.join(wanted, left_on=returned, right_on=names, how="semi")])

@@ -50,7 +50,7 @@ def crowds(
     cells = (
         attempts(flows)
         .filter("maybe", pl.col("port") > 0)
-        .group_by("target", cell=_cell("first_seen", window))
+        .group_by("target", cell=_cell(pl.col("first_seen"), window))
         .agg(
             ports=(pl.col("port") + pl.col("protocol") * 65_536).n_unique().cast(pl.Float64),
             sources=pl.col("source").n_unique(),
@@ -63,7 +63,7 @@ def crowds(
     tries = (
         attempts(flows)
         .filter("maybe", pl.col("port") > 0)
-        .with_columns(cell=_cell("first_seen", window))
+        .with_columns(cell=_cell(pl.col("first_seen"), window))
         .join(unusual.lazy(), on=_CELL, how="semi")
         .select(*ENDPOINT, "cell")
         .unique()
@@ -75,9 +75,11 @@ def crowds(
     few = few.join(beyond, on=_CELL, how="semi")
     # Answers may come in the window after the one that they are for.
     near = pl.concat(beyond.select(pl.col("cell") + step) for step in (-1, 0, 1))["cell"].unique()
-    around = flows.filter(_cell("start_time", window).is_in(near.implode()))
+    around = flows.filter(
+        _cell(pl.coalesce("start_time", "end_time"), window).is_in(near.implode())
+    )
     found = contacts(around, few.select("source", "target").unique(), sources, targets)
-    failed = found.filter("failed").with_columns(cell=_cell("first_seen", window))
+    failed = found.filter("failed").with_columns(cell=_cell(pl.col("first_seen"), window))
     few, counted = _of_few(failed.join(few, on=(*ENDPOINT, "cell"), how="semi"), usual)
     events = in_sessions(few.join(counted, on=_CELL), ["target"])
     run = ("target", "session")
@@ -122,5 +124,5 @@ def _usual(ports: pl.Series) -> float:
     return median + UNUSUAL * max(1.4826 * deviation, math.sqrt(median))
 
 
-def _cell(time: str, window: timedelta) -> pl.Expr:
-    return pl.col(time).dt.epoch("us") // (window // timedelta(microseconds=1))
+def _cell(time: pl.Expr, window: timedelta) -> pl.Expr:
+    return time.dt.epoch("us") // (window // timedelta(microseconds=1))
