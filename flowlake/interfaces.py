@@ -89,7 +89,6 @@ def keep(
     newest = before.sort("taken_at", maintain_order=True).unique("interface_id", keep="last")
     missing = newest.filter(
         pl.col("source").is_in(of),
-        ~pl.col("gone"),
         pl.col("taken_at") < at,
         ~pl.col("interface_id").is_in(frame["interface_id"].implode()),
     ).with_columns(taken_at=pl.lit(at, INVENTORY["taken_at"]), gone=pl.lit(True))
