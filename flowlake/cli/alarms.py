@@ -80,6 +80,7 @@ def run(
     found = [{**each, "state": "new"} for each in done.new]
     found += [{**each, "state": "grown"} for each in done.grown]
     _write(found, lake, checked, output)
+    _sum_up(done)
     raise typer.Exit(FOUND if done.new or done.grown else 1 if done.failed else 0)
 
 
@@ -95,6 +96,7 @@ def told(config: str, lake: str, profile: str | None, request_payer: bool) -> bo
     done = _ran(config, lake, profile, request_payer)
     for finding in (*done.new, *done.grown):
         note(f"{finding['severity']}: {finding['alarm']}: {finding['why']} ({finding['id']})")
+    _sum_up(done)
     return bool(done.new or done.grown)
 
 
@@ -107,14 +109,17 @@ def _ran(
     since: str | None = None,
     until: str | None = None,
 ) -> "AlarmRun":
-    """Run the alarms, and say on standard error what came of it."""
     from flowlake.alarms import run_alarms
     from flowlake.progress import steps
-    from flowlake.rendering import some
 
     reach = access(profile, request_payer)
     with steps("evaluating") as tell:
-        done = run_alarms(lake, config, reach, since=since, until=until, progress=tell)
+        return run_alarms(lake, config, reach, since=since, until=until, progress=tell)
+
+
+def _sum_up(done: "AlarmRun") -> None:
+    from flowlake.rendering import some
+
     for finding, name, reason in done.failed:
         note(f"finding {finding} was not delivered to {name}: {reason}")
     note(
@@ -122,7 +127,6 @@ def _ran(
         f"{some(done.sent, 'message')} delivered"
         + (f", {len(done.failed):,} to be sent again by the next run." if done.failed else ".")
     )
-    return done
 
 
 @app.command("list")
