@@ -122,10 +122,14 @@ def forbidden_endpoint(
     Raises:
         UsageError: for ``aws:SERVICE`` where there is neither.
     """
-    near = flows.filter(
+    # Only the endpoints of the servers' own records are compared with the list: that is quicker.
+    to, back = pl.col("own_source"), pl.col("own_target")
+    target, source = pl.when(to).then(_address("dst")), pl.when(back).then(_address("src"))
+    own = flows.with_columns(own_source=servers.hold("srcaddr"), own_target=servers.hold("dstaddr"))
+    near = own.filter(
         pl.col("protocol").is_not_null() & ~pl.col("protocol").is_in(UNASKED),
-        (servers.hold("srcaddr") & ~_by_network(_address("dst"), "dstport", allow))
-        | (servers.hold("dstaddr") & ~_by_network(_address("src"), "srcport", allow)),
+        (to & ~_by_network(target, "dstport", allow))
+        | (back & ~_by_network(source, "srcport", allow)),
     )
     low_to_high = (pl.col("client_port") < EPHEMERAL) & (pl.col("server_port") >= EPHEMERAL)
     upwards = (pl.col("outcome") == "unknown") & (pl.col("client_port") < pl.col("server_port"))
