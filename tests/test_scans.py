@@ -13,8 +13,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from flowlake.detections import DETECTIONS, INCIDENTS, Detection
-from flowlake.detections.evidence import around
 from flowlake.detections.scans import HOST_SWEEP, PORT_SCAN, SLOW_SCAN
+from flowlake.detections.wording import together
 from flowlake.fields import polars_schema
 from flowlake.scopes import Members
 
@@ -206,7 +206,7 @@ def test_a_port_scan_is_found_once(rows: Callable[[], list[Row]]) -> None:
 def test_an_incident_says_what_happened() -> None:
     scan = PORT_SCAN.find(lake(refused_syns())).row(0, named=True)
     assert scan["why"] == (
-        "203.0.113.9 tried 412 ports of 10.0.3.17 in 1 minute; 412 were refused or did not answer."
+        "203.0.113.9 tried 412 ports of 10.0.3.17 in 47 seconds; 412 were refused or did not answer."
     )
     assert (scan["flows"], scan["packets"], scan["bytes"], scan["peak"]) == (412, 412, 18_128, 412)
     assert scan["first_seen"] == START + timedelta(seconds=1 / 9)
@@ -278,7 +278,7 @@ def test_ports_that_are_swept_together_are_one_incident() -> None:
     assert found["peak"].to_list() == [30]
     assert found["why"].item() == (
         "203.0.113.9 tried 22/tcp, 445/tcp, 3389/tcp of 30 addresses in 10.0.5.0/27 (90 in all) in "
-        "less than a minute; 90 were refused or did not answer."
+        "30 seconds; 90 were refused or did not answer."
     )
 
 
@@ -656,7 +656,7 @@ def test_nothing_gives_a_frame_of_incidents() -> None:
 
 
 def test_the_smallest_network_of_addresses() -> None:
-    assert around(["10.0.0.1"]) == "10.0.0.1"
-    assert around(["10.0.0.255", "10.0.1.0"]) == "10.0.0.0/23"
-    assert around(["2001:db8::1", "2001:db8::ff"]) == "2001:db8::/120"
-    assert around(["10.0.0.1", "2001:db8::1"]) is None
+    assert together(["10.0.0.1"]) == "10.0.0.1"
+    assert together(["10.0.0.255", "10.0.1.0"]) == "10.0.0.0/23"
+    assert together(["2001:db8::1", "2001:db8::ff"]) == "2001:db8::/120"
+    assert together(["10.0.0.1", "2001:db8::1"]) is None

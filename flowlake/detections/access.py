@@ -10,6 +10,7 @@ import polars as pl
 from flowlake.addresses import in_networks
 from flowlake.detections.connections import EPHEMERAL, TCP, connections
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter, in_sessions
+from flowlake.detections.wording import quoted
 from flowlake.enrichment import aws_service, enrichment, load_aws_ranges
 from flowlake.errors import UsageError
 from flowlake.protocols import PROTOCOLS
@@ -339,8 +340,8 @@ def _endpoint(address: str, port: int, protocol: int) -> str:
 
 def _between(client: str, servers: Sequence[str] | None, port: int | None) -> str:
     """SQL for the records of both directions; of any server where there is no list."""
-    own = _quoted(client)
-    theirs = None if servers is None else ", ".join(map(_quoted, servers))
+    own = quoted(client)
+    theirs = None if servers is None else ", ".join(map(quoted, servers))
     parts = []
     for near, far, service in ((_SOURCE, _TARGET, "dstport"), (_TARGET, _SOURCE, "srcport")):
         part = f"{near} = {own}"
@@ -355,12 +356,8 @@ def _at(members: Members, address: str) -> str:
     if members.pairs is None or members.networks or members.everybody:
         return ""
     interfaces = members.pairs.filter(pl.col("address") == address)["interface_id"]
-    listed = ", ".join(map(_quoted, interfaces.unique().sort()))
+    listed = ", ".join(map(quoted, interfaces.unique().sort()))
     return f" AND interface_id IN ({listed})" if listed else ""
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 WATCHED_PORT = Detection(

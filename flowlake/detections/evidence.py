@@ -1,14 +1,13 @@
 """First contacts -> incidents: what is said of a scan, and where its records are."""
 
-import ipaddress
 import json
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
 from flowlake.detections.incidents import INCIDENTS
+from flowlake.detections.wording import quoted, span, together
 from flowlake.protocols import PROTOCOLS
 
 SHOWN, LISTED = 20, 100
@@ -54,7 +53,7 @@ def incidents(
             "first_targets": row["targets"][:LISTED],
         }
         common = {name: row[name] for name in kept}
-        whom = around(row["targets"])
+        whom = together(row["targets"])
         rows.append({**common, "whom": whom, "counts": json.dumps(counts), **told})
     made = pl.DataFrame(rows, schema=INCIDENTS)
     return made.sort("first_seen", "subject")
@@ -70,43 +69,26 @@ def place(targets: Sequence[str]) -> str:
     """Whom it was about, in words."""
     if len(targets) == 1:
         return targets[0]
-    network = around(targets)
+    network = together(targets)
     return f"{len(targets):,} addresses" + (f" in {network}" if network else "")
 
 
 def lasting(row: dict[str, Any]) -> str:
     """How long an incident has lasted, in words."""
-    span: timedelta = row["last_seen"] - row["first_seen"]
-    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        count = round(span.total_seconds() / size)
-        if count >= (2 if unit != "minute" else 1):
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return "less than a minute"
+    return span(row["last_seen"] - row["first_seen"])
 
 
 def between(sources: Sequence[str], targets: Sequence[str] = ()) -> str:
     """SQL for the records of both directions between sources and targets, or of all with them."""
-    ours = _quoted(sources)
+    ours = _listed(sources)
     if not targets:
         return f"({_SENT} IN {ours} OR {_RECEIVED} IN {ours})"
-    theirs = _quoted(targets)
+    theirs = _listed(targets)
     return (
         f"(({_SENT} IN {ours} AND {_RECEIVED} IN {theirs})"
         f" OR ({_SENT} IN {theirs} AND {_RECEIVED} IN {ours}))"
     )
 
 
-def around(addresses: Sequence[str]) -> str | None:
-    """The smallest network that holds all addresses; None where they are of both versions."""
-    numbers = [ipaddress.ip_address(address) for address in addresses]
-    low, high = min(numbers, key=int), max(numbers, key=int)
-    if len({number.version for number in numbers}) > 1:
-        return None
-    differ = (int(low) ^ int(high)).bit_length()
-    if not differ:
-        return str(low)
-    return str(ipaddress.ip_network(f"{low}/{low.max_prefixlen - differ}", strict=False))
-
-
-def _quoted(addresses: Sequence[str]) -> str:
-    return "(" + ", ".join("'" + each.replace("'", "''") + "'" for each in addresses) + ")"
+def _listed(addresses: Sequence[str]) -> str:
+    return f"({', '.join(map(quoted, addresses))})"

@@ -8,6 +8,10 @@ NAMED = 100
 """How many addresses an incident lists, at most."""
 
 
+WIDEST = {4: 8, 6: 32}
+"""The length of the prefix, by version of IP, below which a network says nothing any more."""
+
+
 def quoted(text: str) -> str:
     """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
@@ -16,7 +20,8 @@ def quoted(text: str) -> str:
 def together(addresses: Collection[str]) -> str | None:
     """An address alone, or the smallest network with all of them.
 
-    Null for addresses of both versions of IP, and for what is no address.
+    Null for addresses of both versions of IP, for those that have less in common than `WIDEST`, and
+    for what is no address.
     """
     try:
         parsed = sorted({ipaddress.ip_address(each) for each in addresses}, key=int)
@@ -29,7 +34,7 @@ def together(addresses: Collection[str]) -> str | None:
     network = ipaddress.ip_network(parsed[0])
     while parsed[-1] not in network:
         network = network.supernet()
-    return str(network)
+    return str(network) if network.prefixlen >= WIDEST[network.version] else None
 
 
 def amount(size: float) -> str:
