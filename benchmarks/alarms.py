@@ -97,8 +97,9 @@ def _rules(known: pl.DataFrame) -> str:
         if kind not in NEEDED:
             text = f'[[alarm]]\nname = "{kind}"\nkind = "{kind}"\n'
             if any(parameter.name == "ignore" for parameter in found.parameters):
-                # What a monitor reports to, too: a NAT gateway does it again.
-                ends = allowed["whom" if kind == "beacon" else "who"].to_list()
+                ends = allowed["who"].to_list()
+                if kind == "beacon":  # a NAT gateway does again what a monitor does
+                    ends += [whom for whom in allowed["whom"] if "/" not in whom]
                 text += f"ignore = {ends}\n".replace("'", '"')
             texts.append(text)
     return "\n".join(texts)
