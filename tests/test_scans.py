@@ -206,7 +206,8 @@ def test_a_port_scan_is_found_once(rows: Callable[[], list[Row]]) -> None:
 def test_an_incident_says_what_happened() -> None:
     scan = PORT_SCAN.find(lake(refused_syns())).row(0, named=True)
     assert scan["why"] == (
-        "203.0.113.9 tried 412 ports of 10.0.3.17 in 47 seconds; 412 were refused or did not answer."
+        "203.0.113.9 tried 412 ports of 10.0.3.17 in 47 seconds; 412 were refused or did not "
+        "answer."
     )
     assert (scan["flows"], scan["packets"], scan["bytes"], scan["peak"]) == (412, 412, 18_128, 412)
     assert scan["first_seen"] == START + timedelta(seconds=1 / 9)
