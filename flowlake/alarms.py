@@ -11,7 +11,6 @@ import os
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,23 +20,25 @@ import polars as pl
 from flowlake.committing import Tables
 from flowlake.delivering import deliver
 from flowlake.detections import GAP, INCIDENTS
-from flowlake.errors import CommitConflict, FlowLakeError, StorageError
-from flowlake.findings import Finding, Seen, commit, due, identify, see, with_delivery
+from flowlake.errors import CommitConflict, FlowLakeError
+from flowlake.findings import Finding, commit, due, identify, see, with_delivery
 from flowlake.interfaces import inventory, named
 from flowlake.lake import Lake, open_lake
 from flowlake.rules import Alarm, Rules, read_rules
 from flowlake.scopes import members
+from flowlake.spans import Span, in_pieces, joined, new_spans, within
 from flowlake.storage import Access
 from flowlake.window import parse_time
 
 TRIES = 20
 """How often a run begins anew because another process committed findings first."""
 
+PIECE = timedelta(days=1)
+"""How much is looked at at once, or as much as a detection looks back: a new rule looks at all of a
+lake, which may not fit into memory."""
+
 FARTHEST = timedelta(days=31)
 """How far back an incident that still goes on is looked at again."""
-
-Span = tuple[datetime, datetime]
-"""From when to when; both included."""
 
 Tell = Callable[[str, int, int], None]
 
@@ -121,16 +122,20 @@ def _evaluate(
         looked = seen.looked(alarm.name)
         if asked is None and looked not in touched:
             touched[looked] = new_spans(lake, looked)
-        spans = [asked] if asked else touched[looked]
-        now = None
+        spans = within(asked, lake.spans()) if asked else touched[looked]
+        length, now = max(PIECE, alarm.window, timedelta(days=alarm.past)), None
+        pieces = in_pieces(spans, length)
         if alarm.detection.by_clock and asked is None and (held := lake.spans()):
             now = datetime.now(UTC)
-            spans = [*spans, (max(end for _, end in held), now)]
-        incidents = evaluate(lake, alarm, spans, seen.findings.values(), known, now)
-        for finding in _matched(alarm, incidents, seen):
-            changed[finding["id"]] = finding
+            pieces = [[(max(end for _, end in held), now)]]
+        for piece in pieces:
+            so_far = {**seen.findings, **changed}
+            incidents = evaluate(lake, alarm, piece, so_far.values(), known, now)
+            for finding in _matched(alarm, incidents, so_far.values()):
+                changed[finding["id"]] = finding
     named = _with_places(lake, changed.values(), known)
-    done.new = [each for each in named if each["id"] not in seen.findings]
+    fresh = [each for each in named if each["id"] not in seen.findings]
+    done.new = [each for each in fresh if each["state"] != "merged"]
     done.grown = [each for each in named if each["id"] in seen.findings]
     now = datetime.now(UTC)
     newest = {**seen.findings, **{each["id"]: each for each in named}}
@@ -142,52 +147,6 @@ def _evaluate(
     if rows or any(seen.looked(name) != version for name, version in looked_at.items()):
         commit(lake.tables, seen, rows, looked_at)
     return lake.tables, [(newest[i], name) for i, name in claims]
-
-
-def new_spans(lake: Lake, after: int | None) -> list[Span]:
-    """The times of the records that commits after a version of ``flows`` added.
-
-    After None, or where the log no longer goes back so far, of all records.
-    """
-    if after == lake.version:
-        return []
-    found: list[Span] | None = None
-    if after is not None and after < lake.version:
-        root = lake.tables.table_url("flows")
-        names = [f"{root}/_delta_log/{n:020}.json" for n in range(after + 1, lake.version + 1)]
-        try:
-            with ThreadPoolExecutor(16) as pool:
-                bodies = list(pool.map(lake.tables.storage.get, names))
-            found = [span for body in bodies for span in _added(bytes(body))]
-        except StorageError:  # an entry that has been cleaned up
-            found = None
-    if found is None:
-        found = lake.spans()
-    return _joined(found)
-
-
-def _added(entry: bytes) -> list[Span]:
-    spans = []
-    for line in entry.splitlines():
-        action = json.loads(line).get("add")
-        if action and action["dataChange"]:
-            statistics = json.loads(action.get("stats") or "{}")
-            ends = [statistics.get(e, {}).get("start_time") for e in ("minValues", "maxValues")]
-            if None not in ends:
-                first, last = (parse_time(end, datetime.now(UTC)) for end in ends)
-                spans.append((first, last))
-    return spans
-
-
-def _joined(spans: Iterable[Span], apart: timedelta = GAP) -> list[Span]:
-    """Spans in order, with those that are no farther apart put together."""
-    joined: list[Span] = []
-    for begin, end in sorted(spans):
-        if joined and begin - joined[-1][1] <= apart:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((begin, end))
-    return joined
 
 
 def evaluate(
@@ -213,7 +172,7 @@ def evaluate(
     """
     resolved = None if names is None or names.is_empty() else names
     mine = [each for each in known if each["alarm"] == alarm.name and each["state"] != "merged"]
-    wide = _joined(_widened(span, alarm, mine) for span in spans)
+    wide = joined(_widened(span, alarm, mine) for span in spans)
     found = []
     for begin, end in wide:
         chosen = {"account": alarm.accounts or None, "region": alarm.regions or None}
@@ -248,10 +207,10 @@ def _widened(span: Span, alarm: Alarm, known: Sequence[Finding]) -> Span:
     return begin, end
 
 
-def _matched(alarm: Alarm, incidents: pl.DataFrame, seen: Seen) -> list[Finding]:
+def _matched(alarm: Alarm, incidents: pl.DataFrame, known: Iterable[Finding]) -> list[Finding]:
     """The findings that incidents make or change."""
     mine: dict[str, list[Finding]] = defaultdict(list)
-    for finding in seen.findings.values():
+    for finding in known:
         if finding["alarm"] == alarm.name and finding["state"] != "merged":
             mine[finding["subject"]].append(finding)
     now = datetime.now(UTC)

@@ -3,7 +3,7 @@
 import ipaddress
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.alarms import Span, Tell, evaluate, say_nothing
+from flowlake.alarms import Tell, evaluate, say_nothing
 from flowlake.detections import GAP, INCIDENTS
 from flowlake.errors import UsageError
 from flowlake.interfaces import inventory
 from flowlake.lake import Lake
 from flowlake.rules import Alarm, Rules
+from flowlake.spans import Span, joined
 from flowlake.window import parse_time
 
 FACTORS = (0.5, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -125,7 +126,7 @@ def backtest(
     last = parse_time(until, now) if until is not None else max(end for _, end in held)
     spans = [
         (max(begin, first), min(end, last))
-        for begin, end in _together(held)
+        for begin, end in joined(held, timedelta(days=1))
         if begin <= last and end >= first
     ]
     days = max(sum((end - begin for begin, end in spans), timedelta()) / timedelta(days=1), 1 / 24)
@@ -200,16 +201,6 @@ def _replayed(lake: Lake, alarm: Alarm, spans: Sequence[Span], names: pl.DataFra
     runs = [evaluate(lake, alarm, [(moment - STEP, moment)], names=names) for moment in moments]
     found = pl.concat([pl.DataFrame(schema=INCIDENTS), *runs])
     return found.sort("last_seen").unique(["subject", "first_seen"], keep="last")
-
-
-def _together(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    joined: list[tuple[datetime, datetime]] = []
-    for begin, end in sorted(spans):
-        if joined and begin - joined[-1][1] <= timedelta(days=1):
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((begin, end))
-    return joined
 
 
 def _threshold(alarm: Alarm) -> float | None:

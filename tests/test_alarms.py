@@ -16,12 +16,13 @@ from isal import igzip
 
 import flowlake
 from flowlake import alarms, findings
-from flowlake.alarms import AlarmRun, new_spans, run_alarms
+from flowlake.alarms import AlarmRun, run_alarms
 from flowlake.compacting import compact
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.fields import DEFAULT_FORMAT
 from flowlake.layout import object_key
 from flowlake.rules import parse_rules
+from flowlake.spans import new_spans
 from tests.test_cli import Run, run
 from tests.test_exactly_once import put
 
@@ -160,28 +161,37 @@ def test_late_records_join_two_incidents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_many_runs_find_what_one_finds(tmp_path: Path, seed: int) -> None:
-    """Whatever the order in which objects come, and however many there are between two runs."""
+def test_many_runs_find_what_one_finds(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order in which objects come, and however many there are between two runs.
+
+    So does one run that looks at the lake piece by piece.
+    """
     chance = random.Random(seed)
     objects = [
         knocks(f"203.0.{chance.randint(1, 4)}.9", chance.sample(range(1, 999), 12), minute)
         for minute in range(0, 600, 10)
     ]
     chance.shuffle(objects)
-    many, one = str(tmp_path / "many"), str(tmp_path / "one")
+    many, one, cut = (str(tmp_path / name) for name in ("many", "one", "cut"))
     config = rules(tmp_path)
     runs = 0
     for number, lines in enumerate(objects):
         deliver_object(many, number, lines)
         deliver_object(one, number, lines)
+        deliver_object(cut, number, lines)
         if chance.random() < 0.2:
             convert(many)
             run_alarms(f"{many}/lake", config)
             runs += 1
-    for place in (many, one):
+    for place in (many, one, cut):
+        if place == cut:
+            monkeypatch.setattr(alarms, "PIECE", timedelta(hours=1))
         convert(place)
         run_alarms(f"{place}/lake", config)
     assert runs > 3
+    assert figures(f"{cut}/lake") == figures(f"{one}/lake")
     assert figures(f"{many}/lake") == figures(f"{one}/lake")
     assert len(figures(f"{one}/lake")) > 3
 
