@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
     ("layout", "queries", "wording", "describing", "detections.incidents", "detections.wording"),
     ("detections.connections",),
-    ("detections.contacts", "detections.evidence", "detections.sockets"),
+    ("detections.contacts", "detections.evidence"),
     ("detections.crowds",),
     (
         *("detections.scans", "detections.logins", "detections.beacons"),

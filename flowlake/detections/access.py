@@ -70,7 +70,7 @@ def watched_port(
         | (pl.col("srcport").is_in(wanted) & targets.hold("srcaddr")),
     )
     marks = {"target": targets, "source": sources, "ignored": ignore}
-    found = connections(near, marks).filter(
+    found = connections(near, marks, idle=GAP).filter(
         pl.col("server_port").is_in(wanted),
         pl.col("server_target") & pl.col("client_source") & ~pl.col("client_ignored"),
         pl.col("first_seen").is_not_null(),
@@ -135,7 +135,7 @@ def forbidden_endpoint(
     low_to_high = (pl.col("client_port") < EPHEMERAL) & (pl.col("server_port") >= EPHEMERAL)
     upwards = (pl.col("outcome") == "unknown") & (pl.col("client_port") < pl.col("server_port"))
     perhaps_answer = (pl.col("reply_packets").fill_null(0) == 0) & (low_to_high | upwards)
-    opened = connections(near, {"own": servers}).filter(
+    opened = connections(near, {"own": servers}, idle=GAP).filter(
         "client_own",
         pl.col("packets").fill_null(0) > 0,
         pl.col("first_seen").is_not_null(),

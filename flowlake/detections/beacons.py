@@ -9,8 +9,8 @@ import polars as pl
 
 from flowlake.addresses import is_private, is_public
 from flowlake.detections.connections import TCP, UDP
+from flowlake.detections.connections import connections as connected
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter
-from flowlake.detections.sockets import opened
 from flowlake.detections.wording import amount, quoted, span
 from flowlake.scopes import EVERYBODY, NOBODY, Members
 
@@ -89,8 +89,9 @@ def beacon(
     suspects = suspects.join(servers, on="server", how="semi")
     marks = {"watched": sources, "ignored": ignore}
     calls = (
-        opened(_between(flows, suspects), GAP, marks)
+        connected(_between(flows, suspects), marks, idle=GAP)
         .filter("client_watched", ~pl.col("client_ignored"), ~pl.col("server_ignored"))
+        .collect()
         .join(suspects, on=_BY, how="semi")
     )
     return _incidents(calls, score, connections, window, needed)

@@ -7,9 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.detections.connections import TCP
+from flowlake.detections.connections import TCP, connections
 from flowlake.detections.incidents import GAP, INCIDENTS, Detection, Parameter, in_sessions
-from flowlake.detections.sockets import opened
 from flowlake.detections.wording import NAMED, quoted, span, together
 from flowlake.scopes import EVERYBODY, NOBODY, Members
 
@@ -91,13 +90,13 @@ def brute_force(
     )
     marks = {"watched": sources, "target": targets, "ignored": ignore}
     mine = (forth & source.is_in(busy)) | (back & target.is_in(busy))
-    tried = opened(there.filter(mine), LONGEST, marks).filter(
+    tried = connections(there.filter(mine), marks, idle=LONGEST).filter(
         pl.col("server_port").is_in(list(ports)),
         "client_watched",
         "server_target",
         ~pl.col("client_ignored"),
     )
-    return _incidents(tried, attempts, window)
+    return _incidents(tried.collect(), attempts, window)
 
 
 def _incidents(tried: pl.DataFrame, attempts: int, window: timedelta) -> pl.DataFrame:
