@@ -23,6 +23,7 @@ from flowlake.fields import DEFAULT_FORMAT
 from flowlake.layout import object_key
 from flowlake.rules import parse_rules
 from flowlake.spans import new_spans
+from flowlake.vacuuming import vacuum
 from tests.test_cli import Run, run
 from tests.test_exactly_once import put
 
@@ -412,6 +413,11 @@ def test_the_table_puts_its_files_together(tmp_path: Path, monkeypatch: Any) -> 
     assert flowlake.open_lake(lake).findings().height == 11
     assert len(told(tmp_path)) == 11
     assert (table.protocol().min_reader_version, table.protocol().min_writer_version) == (1, 2)
+    before = flowlake.open_lake(lake).findings()
+    removed = vacuum(lake, retention=timedelta(0), no_writers=True)
+    assert removed.filter(table="findings").height >= 4
+    assert flowlake.open_lake(lake).findings().equals(before)
+    assert run_alarms(lake, config) == AlarmRun()
 
 
 def test_a_commit_on_old_findings_is_refused(tmp_path: Path) -> None:
