@@ -20,6 +20,7 @@ from flowlake.alarms import AlarmRun, run_alarms
 from flowlake.compacting import compact
 from flowlake.errors import CommitConflict, UsageError
 from flowlake.fields import DEFAULT_FORMAT
+from flowlake.interfaces import keep, read_inventory_file
 from flowlake.layout import object_key
 from flowlake.rules import parse_rules
 from flowlake.spans import new_spans
@@ -467,6 +468,25 @@ def test_scopes_choose(tmp_path: Path) -> None:
     text = RULES + 'accounts = ["999999999999"]\n'
     other = parse_rules(text.format(path=tmp_path / "x").replace("scanned", "other"))
     assert run_alarms(f"{place}/lake", other).new == []
+
+
+def test_findings_have_the_names_of_the_inventory(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    deliver_object(place, 1, knocks("203.0.113.9", range(1, 31), 0))
+    deliver_object(place, 2, knocks("10.0.9.9", range(1, 31), 0, target="10.0.3.18"))
+    convert(place)
+    listed = tmp_path / "interfaces.csv"
+    listed.write_text(f"interface_id,name,addresses\neni-0a,web-1,{TARGET}\neni-0b,ops,10.0.9.9\n")
+    keep(f"{place}/lake", read_inventory_file(listed))
+    text = RULES + 'targets = ["tag:Name=web*", "10.0.3.18"]\n'
+    listed.write_text(
+        f"interface_id,name,addresses,tags\neni-0a,web-1,{TARGET},Name=web-1\neni-0b,ops,10.0.9.9,\n"
+    )
+    keep(f"{place}/lake", read_inventory_file(listed))
+    done = run_alarms(f"{place}/lake", rules(tmp_path, text))
+    called = {each["who"]: (each["who_name"], each["whom_name"]) for each in done.new}
+    assert called == {"203.0.113.9": (None, "web-1"), "10.0.9.9": ("ops", None)}
+    assert {each["whom_name"] for each in told(tmp_path)} == {"web-1", None}
 
 
 def test_the_commands(tmp_path: Path, run: Run) -> None:
