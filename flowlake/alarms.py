@@ -77,7 +77,7 @@ def run_alarms(
         access: AWS profile and requester-pays; also for what is delivered to SNS.
         since: evaluate the records from then on instead of what is new.
         until: evaluate the records before that instead of what is new.
-        progress: is told which alarm is evaluated, the how-manieth, and of how many.
+        progress: is told which alarm is evaluated, its number, and how many there are.
 
     Raises:
         UsageError: for what is wrong in the rules.

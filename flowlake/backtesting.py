@@ -113,7 +113,7 @@ def backtest(
         since: only incidents with a trace from then on.
         until: only incidents with a trace before that.
         labels: what ``read_labels`` reads.
-        progress: is told which alarm is evaluated, the how-manieth, and of how many.
+        progress: is told which alarm is evaluated, its number, and how many there are.
 
     Raises:
         UsageError: for a time that cannot be read, and a scope that cannot be resolved.

@@ -24,7 +24,8 @@ from flowlake.errors import FlowLakeError
 
 app = typer.Typer(
     name="flowlake",
-    epilog="Exit codes: 0 done; 1 something could not be read, or a gap was found; 2 wrong usage. "
+    epilog="Exit codes: 0 done; 1 something could not be read, or a gap was found; 2 wrong usage; "
+    "3 an alarm found something. "
     "Times are UTC: 2026-01-14, 2026-01-14T22:05Z, or an age such as 24h or 7d.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
