@@ -25,6 +25,7 @@ def calls(
     port: int = 443,
     seed: int = 1,
     begin: float = 0,
+    port_of_client: int = 33_000,
     **fields: Any,
 ) -> Iterator[Record]:
     """A beacon: intervals of so many seconds, as much longer or shorter as the jitter allows."""
@@ -32,7 +33,13 @@ def calls(
     at, call = begin, 0
     while at < begin + hours * 3_600:
         yield from exchange(
-            *(DAY + timedelta(seconds=round(at)), source, 33_000 + call % 28_000, target, port),
+            *(
+                DAY + timedelta(seconds=round(at)),
+                source,
+                port_of_client + call % 28_000,
+                target,
+                port,
+            ),
             sent=(9, 1_180 + chance.randrange(40)),
             back=(8, 5_000),
             seconds=2,
@@ -75,6 +82,41 @@ def test_only_one_direction_was_recorded(protocol: int) -> None:
 @pytest.mark.parametrize(("hours", "incidents"), [(5, 0), (6, 1)])
 def test_it_is_seen_in_six_hours(hours: float, incidents: int) -> None:
     assert beacon(flows(calls(60, hours))).height == incidents
+
+
+def test_two_stretches_are_not_longer_together() -> None:
+    assert beacon(flows(calls(60, 5), calls(60, 5, begin=8 * 3_600))).is_empty()
+
+
+def test_two_connections_at_once_are_one_interval() -> None:
+    records = flows(calls(300, jitter=0.2), calls(300, jitter=0.2, port_of_client=200))
+    found = only(beacon(records))
+    assert found["peak"] > 0.85
+    assert counts(found)["interval_seconds"] == pytest.approx(300, rel=0.05)
+
+
+def test_the_same_sockets_after_an_hour_s_silence() -> None:
+    """Key exchange from port 500 to port 500; either side could be the client."""
+    at_both: Record = {"protocol": 17, "sent": (4, 900), "back": (4, 900)}
+    records = flows(
+        row
+        for call in range(22)
+        for row in exchange(
+            DAY + timedelta(minutes=65 * call), "198.51.100.7", 500, CONTROL, 500, **at_both
+        )
+    )
+    found = only(beacon(records, sources=Members(("198.51.100.7", CONTROL))))
+    assert (found["flows"], counts(found)["connections"]) == (44, 22)
+
+
+def test_the_threshold_only_chooses() -> None:
+    records = flows(
+        *(calls(300, jitter=part / 10, target=f"192.0.2.{part}", seed=part) for part in range(10))
+    )
+    every = beacon(records, score=0)
+    assert every.height == 10
+    for score in (0.5, 0.7, 0.75, 0.9, 1):
+        assert beacon(records, score=score).equals(every.filter(every["peak"] >= score))
 
 
 def test_a_shorter_window_wants_all_its_hours() -> None:
@@ -205,7 +247,13 @@ def polling() -> Iterator[Record]:
         yield from exchange(
             *(DAY + timedelta(minutes=minute), HOST, 33_000 + minute, CONTROL, 443),
             sent=(20, 900 + round(chance.lognormvariate(7.5, 1.2))),
+            back=(20, 900 + round(chance.lognormvariate(7.5, 1.2))),
         )
+
+
+def polling_seen_from_one_side() -> Iterator[Record]:
+    """Only what came back was recorded."""
+    yield from (row for row in polling() if row["srcport"] == 443)
 
 
 def shipping() -> Iterator[Record]:
@@ -236,7 +284,18 @@ def inside() -> Iterator[Record]:
 
 @pytest.mark.parametrize(
     "traffic",
-    [lasting, beating, browsing, at_random, polling, shipping, keeping_time, serving, inside],
+    [
+        lasting,
+        beating,
+        browsing,
+        at_random,
+        polling,
+        polling_seen_from_one_side,
+        shipping,
+        keeping_time,
+        serving,
+        inside,
+    ],
 )
 def test_it_is_no_beacon(traffic: Callable[[], Iterator[Record]]) -> None:
     assert beacon(flows(traffic())).equals(INCIDENTS.to_frame())

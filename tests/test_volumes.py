@@ -135,7 +135,20 @@ def test_days_that_differ_make_more_usual(loads: tuple[float, ...], usual: float
 
 
 def test_what_was_in_the_past_is_no_news() -> None:
-    assert egress_volume(flows([sent(0, MB)]), flows(past(), [sent(-5, 5_000 * MB)])).is_empty()
+    history = flows(past(), [sent(-1, 9_000 * MB)])
+    assert egress_volume(flows([sent(0, MB)]), history).is_empty()
+    assert only(egress_volume(flows([sent(0, 3_000 * MB)]), history))["peak"] == pytest.approx(60)
+
+
+def test_the_threshold_only_chooses() -> None:
+    records = flows(
+        sent(hour, size * MB) for hour, size in [(1, 160), (5, 800), (9, 120), (10, 260)]
+    )
+    every = egress_volume(records, flows(past()), factor=1)
+    assert every.height == 3
+    for factor in (2, 3, 5, 10, 20):
+        found = egress_volume(records, flows(past()), factor=factor)
+        assert found.equals(every.filter(every["peak"] >= factor))
 
 
 def test_overlapping_flow_logs_do_not_double_it() -> None:
