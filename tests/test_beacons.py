@@ -89,7 +89,7 @@ def test_two_stretches_are_not_longer_together() -> None:
 
 
 def test_two_connections_at_once_are_one_interval() -> None:
-    records = flows(calls(300, jitter=0.2), calls(300, jitter=0.2, port_of_client=200))
+    records = flows(calls(300, jitter=0.2), calls(300, jitter=0.2, port_of_client=2_000))
     found = only(beacon(records))
     assert found["peak"] > 0.85
     assert counts(found)["interval_seconds"] == pytest.approx(300, rel=0.05)
