@@ -95,7 +95,10 @@ def read_rules(path: str | os.PathLike[str], access: Access = Access()) -> Rules
         try:
             body = Path(place).read_bytes()
         except OSError as error:
-            raise UsageError(f"Cannot read {place}: {error.strerror}.") from error
+            raise UsageError(
+                f"Cannot read {place}: {error.strerror}. Name the rules with --config; "
+                "`flowlake alarms list` shows what to write into them."
+            ) from error
     try:
         return parse_rules(body.decode(), place)
     except UnicodeDecodeError as error:

@@ -162,6 +162,21 @@ def test_late_records_join_two_incidents(tmp_path: Path) -> None:
     assert len(told(tmp_path)) == 2
 
 
+def test_what_was_joined_before_it_was_told_is_told_once(tmp_path: Path) -> None:
+    place, folder = str(tmp_path), tmp_path / "later"
+    config = rules(tmp_path, RULES.replace("{path}", str(folder / "told.jsonl")))
+    for number, minute in ((1, 0), (2, 100)):
+        deliver_object(place, number, knocks("203.0.113.9", range(1, 31), minute))
+    convert(place)
+    first = run_alarms(f"{place}/lake", config)
+    assert len(first.failed) == 2
+    deliver_object(place, 3, knocks("203.0.113.9", range(1, 31), 50))
+    convert(place)
+    folder.mkdir()
+    assert run_alarms(f"{place}/lake", config).sent == 1
+    assert [each["flows"] for each in told(folder)] == [90]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_many_runs_find_what_one_finds(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
