@@ -19,6 +19,7 @@ from flowlake.cli.options import (
     UntilOption,
     access,
     chosen_format,
+    complain,
     note,
     opened_lake,
     say,
@@ -95,7 +96,7 @@ def told(config: str, lake: str, profile: str | None, request_payer: bool) -> bo
     """Run the alarms after something else; whether anything was found."""
     done = _ran(config, lake, profile, request_payer)
     for finding in (*done.new, *done.grown):
-        note(f"{finding['severity']}: {finding['alarm']}: {finding['why']} ({finding['id']})")
+        complain(f"{finding['severity']}: {finding['alarm']}: {finding['why']} ({finding['id']})")
     _sum_up(done)
     return bool(done.new or done.grown)
 
@@ -121,7 +122,7 @@ def _sum_up(done: "AlarmRun") -> None:
     from flowlake.rendering import some
 
     for finding, name, reason in done.failed:
-        note(f"finding {finding} was not delivered to {name}: {reason}")
+        complain(f"finding {finding} was not delivered to {name}: {reason}")
     note(
         f"{some(len(done.new), 'new finding')}, {len(done.grown):,} that grew; "
         f"{some(done.sent, 'message')} delivered"
@@ -198,7 +199,7 @@ def test(
             delivering.deliver(_sample(), to, reach)
             note(f"delivered a sample to {to.name} ({to.kind})")
         except FlowLakeError as error:
-            note(str(error))
+            complain(str(error))
             failed += 1
     note(f"{config}: {some(len(rules.alarms), 'alarm')}, {len(rules.deliveries):,} deliveries.")
     raise typer.Exit(1 if failed else 0)

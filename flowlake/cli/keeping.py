@@ -19,6 +19,7 @@ from flowlake.cli.options import (
     UntilOption,
     access,
     chosen_format,
+    complain,
     note,
     opened_lake,
     say,
@@ -381,7 +382,7 @@ def _show_report(report: "Report", lake: str, style: "Format") -> None:
     from flowlake.rendering import report_text
 
     for url, reason in (*report.failures, *report.unreadables):
-        note(f"could not read {url}: {reason}")
+        complain(f"could not read {url}: {reason}")
     if style != "table":
         facts = asdict(report)
         for name in ("failures", "unreadables", "skipped"):

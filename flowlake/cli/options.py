@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowlake.cli.verbosity import remarks, without_secrets
 from flowlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,5 +120,11 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Tell on standard error, beside the answer."""
-    typer.echo(text, err=True)
+    """Remark something on standard error, beside the answer; ``--quiet`` leaves it out."""
+    if remarks():
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """Tell on standard error what is wrong, also where ``--quiet`` is asked for."""
+    typer.echo(without_secrets(text), err=True)

@@ -12,6 +12,7 @@ from flowlake.cli.options import (
     ProfileOption,
     access,
     chosen_format,
+    complain,
     note,
     say,
     write,
@@ -98,7 +99,7 @@ def compacted(lake: str, reach: "Access", *, dry_run: bool = False) -> "Compacti
     with ProgressBar("files") as tell:
         done = compacting.compact(lake, dry_run=dry_run, access=reach, progress=tell)
     for partition, reason in done.failures:
-        note(f"could not merge {partition}: {reason}")
+        complain(f"could not merge {partition}: {reason}")
     return done
 
 
