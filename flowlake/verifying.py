@@ -1,5 +1,6 @@
 """Proof that nothing is missing and nothing is double: listing = ledger = lake."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from flowlake.planning import list_objects, named
 from flowlake.rereading import reread
 from flowlake.storage import OBJECTS_FROM, STDIN, Access, canonical
 from flowlake.window import window
+
+logger = logging.getLogger(__name__)
 
 GRACE = timedelta(minutes=15)
 """Raw objects younger than this may still be on their way: not being converted is no gap."""
@@ -127,6 +130,7 @@ def verify(
     for place in set(there) - set(live["source"]) - set(listing["source"]):
         detail = "nothing is listed there and nothing was converted from it: check its spelling"
         gaps.append(("nothing there", place, detail))
+    logger.info("comparing %d listed with %d of the ledger", listing.height, live.height)
     listed = compare_listing(listing, live, grace, gaps)
     ledger = concerned(live, listed, places, wanted)
     read_again = None

@@ -14,7 +14,7 @@ import typer
 
 from flowlake.cli.alarms import app as alarms
 from flowlake.cli.asking import connect, hunt, queries, query, sql
-from flowlake.cli.command import SETTINGS, Group, QuietOption, VerboseOption, equip
+from flowlake.cli.command import SETTINGS, Group, equip
 from flowlake.cli.inventory import inventory
 from flowlake.cli.keeping import convert, inspect, status, verify
 from flowlake.cli.options import complain, say
@@ -49,11 +49,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def flowlake(
     context: typer.Context,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """AWS VPC Flow Logs as a lake of Parquet: convert them, ask in SQL, verify.
 

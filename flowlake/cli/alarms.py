@@ -75,6 +75,14 @@ def run(
     New are the records converted since each alarm last looked; the first time, all of them. With
     --since or --until it is the records of that time instead. An incident is told once, however
     many runs see it.
+
+    Exit codes: 0 nothing found; 3 something was found; 1 a delivery failed and is made again by the
+    next run; 2 wrong usage.
+
+    Examples:
+        flowlake alarms run
+        flowlake alarms run --config s3://my-lake/alarms.toml --lake s3://my-lake/flows
+        flowlake alarms run --since 2026-01-14 --until 2026-01-15 --format json
     """
     checked = _checked(style)
     done = _ran(config, lake, profile, request_payer, since=since, until=until)
@@ -135,7 +143,12 @@ def list_kinds(
     kind: Annotated[str | None, typer.Argument(help="Only this kind, with its source.")] = None,
     style: FormatOption = "table",
 ) -> None:
-    """List the kinds of alarms, their parameters and defaults, and the kinds of deliveries."""
+    """List the kinds of alarms and deliveries, and their parameters.
+
+    Examples:
+        flowlake alarms list
+        flowlake alarms list port_scan
+    """
     import polars as pl
 
     from flowlake.delivering import SETTINGS
@@ -185,7 +198,14 @@ def test(
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
 ) -> None:
-    """Check the rules, and deliver a sample finding wherever they send findings."""
+    """Check the rules, and deliver a sample finding.
+
+    It goes wherever the rules send findings. Exits 1 if it is not taken somewhere.
+
+    Examples:
+        flowlake alarms test
+        flowlake alarms test --config alarms.toml --no-deliver
+    """
     from flowlake import delivering
     from flowlake.errors import FlowLakeError
     from flowlake.rendering import some
@@ -217,7 +237,12 @@ def findings(
     style: FindingFormat = "table",
     output: OutputOption = None,
 ) -> None:
-    """List what the alarms have found, newest first."""
+    """List what the alarms have found, newest first.
+
+    Examples:
+        flowlake alarms findings --open
+        flowlake alarms findings --since 7d --format ocsf
+    """
     import polars as pl
 
     from flowlake.window import parse_time
@@ -239,7 +264,12 @@ def show(
     request_payer: PayerOption = False,
     style: FindingFormat = "table",
 ) -> None:
-    """Show a finding, and the records that are its evidence."""
+    """Show a finding, and the records that are its evidence.
+
+    Examples:
+        flowlake alarms show 53b7f0c1a2d4e689
+        flowlake alarms show 53b7f0c1a2d4e689 --records 100
+    """
     from flowlake.alarms import as_told, records_of
     from flowlake.wording import message
 
@@ -268,7 +298,13 @@ def acknowledge(
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
 ) -> None:
-    """Mark findings as known: they stay, and are updated, but are not open any more."""
+    """Mark findings as known, so that they are not open any more.
+
+    They stay, and are updated.
+
+    Examples:
+        flowlake alarms acknowledge 53b7f0c1a2d4e689 --note "our own scanner"
+    """
     from flowlake.findings import acknowledge as mark
     from flowlake.rendering import some
 
@@ -299,7 +335,15 @@ def backtest(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Replay the rules: incidents a day, what thresholds would have cost; nothing is sent."""
+    """Replay the rules over the lake; nothing is sent or kept.
+
+    It shows incidents a day, and what other thresholds would have cost.
+
+    Examples:
+        flowlake alarms backtest --since 2026-01-01
+        flowlake alarms backtest --part thresholds --format csv
+        flowlake alarms backtest --labels attacked-labels.csv --part scores
+    """
     from flowlake import backtesting
     from flowlake.progress import steps
     from flowlake.rules import read_rules

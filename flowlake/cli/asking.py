@@ -80,6 +80,10 @@ def queries(
     """List the saved queries and their parameters.
 
     csv, json and parquet have each parameter's type, default, an example and what it means.
+
+    Examples:
+        flowlake queries
+        flowlake queries --format json
     """
     import polars as pl
 
@@ -131,7 +135,15 @@ def query(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Answer a saved query over a window of the lake."""
+    """Answer a saved query over a window of the lake.
+
+    Examples:
+        flowlake query top_talkers --since 24h
+        flowlake query rejected_flows -p top=50 --account 123456789012
+        flowlake query top_interfaces --since 7d --names
+        flowlake query top_talkers --format csv --output talkers.csv
+        flowlake query top_talkers --sql
+    """
     from flowlake.doors import collect
     from flowlake.queries import bind, literal_sql, load_query
 
@@ -177,7 +189,16 @@ def sql(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Run one SELECT of your own over flows, objects, rejects, inventory, … (DuckDB's SQL)."""
+    """Run one SELECT of your own, in DuckDB's SQL.
+
+    From flows, transit_gateway_flows, objects, rejects, inventory and small tables such as
+    protocols; it can read nothing else and change nothing.
+
+    Examples:
+        flowlake sql "SELECT count(*) FROM flows WHERE dstport = 22" --since 24h
+        flowlake sql "SELECT reason, count(*) FROM rejects GROUP BY ALL"
+        flowlake sql - --format parquet -o answer.parquet < question.sql
+    """
     from flowlake.doors import collect
 
     chosen = chosen_format(style)
@@ -229,9 +250,15 @@ def hunt(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Find every flow of addresses, networks, interfaces or instances, newest first.
+    """Find every flow of addresses, networks, interfaces or instances.
 
-    Both directions, at the interface and in the packet. Exit code 0 also when nothing is found.
+    Newest first, both directions, at the interface and in the packet. Exit code 0 also when nothing
+    is found.
+
+    Examples:
+        flowlake hunt 203.0.113.5 --since 7d
+        flowlake hunt 198.51.100.0/24 eni-0123456789abcdef0 --summary
+        flowlake hunt --file bad-addresses.txt --enrich --format csv
     """
     from flowlake.doors import collect
     from flowlake.indicators import parse_indicator, read_indicators
@@ -271,9 +298,14 @@ def connect(
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
 ) -> None:
-    """Write a small DuckDB database that opens the lake in the duckdb shell or a BI tool.
+    """Write a DuckDB file that opens the lake in other programs.
 
-    It has views of the lake's files and a macro for each saved query, no copy of the records.
+    In the duckdb shell, DBeaver or a BI tool. It has views of the lake's files and a macro for each
+    saved query, no copy of the records.
+
+    Examples:
+        flowlake connect lake.duckdb
+        flowlake connect january.duckdb --since 2026-01-01 --until 2026-02-01
     """
     from flowlake.connecting import write_database
     from flowlake.queries import load_queries

@@ -1,12 +1,9 @@
 """What every command of FlowLake has: examples in its help, ``--verbose`` and ``--quiet``.
 
-A command's docstring ends in a section of whole command lines::
-
-    Examples:
-        flowlake convert sample-bucket
-
-`equip` gives all of that to an application and to the groups in it, so a command is written as
-Typer has it. Those of a group are shown below their ``rich_help_panel``.
+A command's docstring ends in a section ``Examples:`` of whole command lines, which stand as they
+are written at the end of the help. `equip` gives all of that to an application and to the groups in
+it, so a command is written as Typer has it. Those of a group are shown below their
+``rich_help_panel``.
 """
 
 import functools
@@ -34,36 +31,35 @@ def _soft(asked: bool) -> None:
         speak(Verbosity.QUIET)
 
 
-VerboseOption = Annotated[
-    bool,
-    typer.Option(
-        "--verbose",
-        "-v",
-        callback=_loud,
-        expose_value=False,
-        help="Say on standard error what is done, with times.",
-    ),
-]
-QuietOption = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        callback=_soft,
-        expose_value=False,
-        help="Only the answer and errors: no progress, no remarks.",
-    ),
-]
-
-
 @functools.cache
 def _everywhere() -> tuple[Any, ...]:
     """The options that stand before a command's name or after it."""
     scratch = typer.Typer(add_completion=False)
 
     @scratch.command()
-    def anything(verbose: VerboseOption = False, quiet: QuietOption = False) -> None:
-        raise AssertionError(verbose or quiet)
+    def _(
+        verbose: Annotated[  # noqa: ARG001
+            bool,
+            typer.Option(
+                "--verbose",
+                "-v",
+                callback=_loud,
+                expose_value=False,
+                help="Say on standard error what is done, with times.",
+            ),
+        ] = False,
+        quiet: Annotated[  # noqa: ARG001
+            bool,
+            typer.Option(
+                "--quiet",
+                "-q",
+                callback=_soft,
+                expose_value=False,
+                help="Only the answer and errors: no progress, no remarks.",
+            ),
+        ] = False,
+    ) -> None:
+        raise AssertionError("only its options are of use")
 
     return tuple(typer.main.get_command(scratch).params)
 
@@ -74,10 +70,15 @@ def parted(text: str | None) -> tuple[str, tuple[str, ...]]:
     return about, tuple(line.strip() for line in examples.splitlines() if line.strip())
 
 
-class _Documented:
-    """Help whose examples stand at its end, each line as it was written."""
+class _Ours:
+    """Help whose examples stand at its end, and the options that stand anywhere."""
 
     help: str | None
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own options, those that stand anywhere, and ``--help`` as the last."""
+        *own, helping = super().get_params(ctx)  # type: ignore[misc]
+        return [*own, *_everywhere(), helping]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write what the command does."""
@@ -94,16 +95,11 @@ class _Documented:
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
-class Command(_Documented, TyperCommand):
+class Command(_Ours, TyperCommand):
     """A command."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Its own options, those that every command has, and ``--help`` as the last."""
-        *own, helping = super().get_params(ctx)
-        return [*own, *_everywhere(), helping]
 
-
-class Group(_Documented, TyperGroup):
+class Group(_Ours, TyperGroup):
     """A group of commands, shown by what they are for."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

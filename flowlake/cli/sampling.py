@@ -50,6 +50,11 @@ def sample(
 
     With --attacks: traffic of four networks, with scans, sweeps, logins, beacons, uploads and
     silences planted in it; a file of labels says what, who, whom and when.
+
+    Examples:
+        flowlake sample sample-bucket
+        flowlake sample parquet-bucket --shape hive-parquet --hours 24
+        flowlake sample attacked --attacks
     """
     from flowlake.rendering import size
     from flowlake.shapes import write_shape

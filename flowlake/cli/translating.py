@@ -56,6 +56,10 @@ def translate(
 
     It is one SELECT, with its values and all else it needs in it, from the table that `flowlake
     ddl` registers. The answer has the rows and the order of `flowlake query`.
+
+    Examples:
+        flowlake translate top_talkers --to athena --since 24h
+        flowlake translate rejected_flows --to trino --table delta.lake.flows
     """
     from flowlake import translating
     from flowlake.queries import load_query
@@ -80,10 +84,14 @@ def ddl(
         ),
     ] = None,
 ) -> None:
-    """Print the statements that register the lake's Delta tables with Spark, Trino or Athena.
+    """Print what registers the lake with Spark, Trino or Athena.
 
-    They are flows, objects and rejects. What is converted later is there without a further
-    statement.
+    Statements for its Delta tables: flows, objects and rejects. What is converted later is there
+    without a further statement.
+
+    Examples:
+        flowlake ddl athena --lake s3://my-lake/flows
+        flowlake ddl trino --schema delta.security
     """
     from flowlake import registering
 

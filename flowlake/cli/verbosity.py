@@ -10,8 +10,8 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import IntEnum
 
 LOGGER = logging.getLogger("flowlake")
@@ -80,11 +80,9 @@ class _Teller(logging.Handler):
 class _Formatter(logging.Formatter):
     """A line: time (UTC), level, logger, words. A warning without ``--verbose`` is words alone."""
 
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         words = without_secrets(record.getMessage())
         if LOGGER.level > logging.INFO:
             return f"flowlake: {words}"
-        stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{record.msecs:03.0f}Z"
-        return f"{stamp} {record.levelname} {record.name}: {words}"
+        at = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
+        return f"{at.isoformat(timespec='milliseconds')}Z {record.levelname} {record.name}: {words}"
