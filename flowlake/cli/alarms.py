@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowlake.cli.completing import ALARM_KINDS, FORMATS, finding_id, one_of
 from flowlake.cli.options import (
-    FORMATS,
     FormatOption,
     LakeOption,
     OutputOption,
@@ -55,7 +55,12 @@ ConfigOption = Annotated[
 ]
 FindingFormat = Annotated[
     str,
-    typer.Option("--format", metavar="|".join((*FORMATS, "ocsf")), help="How to write findings."),
+    typer.Option(
+        "--format",
+        metavar="|".join((*FORMATS, "ocsf")),
+        help="How to write findings.",
+        autocompletion=one_of(*FORMATS, "ocsf"),
+    ),
 ]
 
 
@@ -140,7 +145,12 @@ def _sum_up(done: "AlarmRun") -> None:
 
 @app.command("list")
 def list_kinds(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind, with its source.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this kind, with its source.", autocompletion=one_of(*ALARM_KINDS)
+        ),
+    ] = None,
     style: FormatOption = "table",
 ) -> None:
     """List the kinds of alarms and deliveries, and their parameters.
@@ -257,7 +267,9 @@ def findings(
 
 @app.command()
 def show(
-    finding: Annotated[str, typer.Argument(metavar="ID", help="A finding's id.")],
+    finding: Annotated[
+        str, typer.Argument(metavar="ID", help="A finding's id.", autocompletion=finding_id)
+    ],
     lake: LakeOption = "lake",
     records: Annotated[int, typer.Option(min=0, metavar="N", help="So many of its records.")] = 20,
     profile: ProfileOption = None,
@@ -289,7 +301,9 @@ def show(
 
 @app.command()
 def acknowledge(
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Findings' ids.")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID", help="Findings' ids.", autocompletion=finding_id)
+    ],
     lake: LakeOption = "lake",
     note_: Annotated[
         str | None, typer.Option("--note", metavar="TEXT", help="What is known of it.")
@@ -328,7 +342,11 @@ def backtest(
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option(metavar="|".join(PARTS), help="Only this; csv, json and parquet need one."),
+        typer.Option(
+            metavar="|".join(PARTS),
+            help="Only this; csv, json and parquet need one.",
+            autocompletion=one_of(*PARTS),
+        ),
     ] = None,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,

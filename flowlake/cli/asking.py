@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowlake.cli import completing
 from flowlake.cli.options import (
     AccountOption,
     AsnOption,
@@ -37,6 +38,23 @@ if TYPE_CHECKING:
     from flowlake.query_file import Query
 
 
+QueryArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A saved query; `flowlake queries` lists them.",
+        autocompletion=completing.query_name,
+    ),
+]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="Set one of its parameters.",
+        autocompletion=completing.parameter,
+    ),
+]
 QueriesOption = Annotated[
     Path | None,
     typer.Option(
@@ -61,15 +79,6 @@ ExplainOption = Annotated[
         "--explain", help="Show what reads which files, and DuckDB's plan, not the answer."
     ),
 ]
-
-
-def complete_name(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Complete the name of a query, each with its title."""
-    from flowlake.queries import load_query, query_names
-
-    folder = context.params.get("own_queries")
-    fitting = [name for name in query_names(folder) if name.startswith(incomplete)]
-    return [(name, load_query(name, folder).title) for name in fitting]
 
 
 def queries(
@@ -106,16 +115,8 @@ def queries(
 
 
 def query(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A saved query; `flowlake queries` lists them.", autocompletion=complete_name
-        ),
-    ],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set one of its parameters."),
-    ] = None,
+    name: QueryArgument,
+    parameter: ParameterOption = None,
     lake: LakeOption = "lake",
     since: SinceOption = None,
     until: UntilOption = None,
@@ -228,7 +229,12 @@ def hunt(
         bool, typer.Option("--summary", help="Sum up by peer, port, protocol and verdict.")
     ] = False,
     action: Annotated[
-        str | None, typer.Option(metavar="ACCEPT|REJECT", help="Only this verdict.")
+        str | None,
+        typer.Option(
+            metavar="ACCEPT|REJECT",
+            help="Only this verdict.",
+            autocompletion=completing.one_of("ACCEPT", "REJECT"),
+        ),
     ] = None,
     top: Annotated[
         int, typer.Option(min=0, metavar="N", help="How many rows to keep; 0 keeps all.")

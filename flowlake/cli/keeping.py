@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowlake.cli.alarms import FOUND, check, told
+from flowlake.cli.completing import PARTITIONS, one_of
 from flowlake.cli.options import (
     AccountOption,
     FieldsOption,
@@ -82,7 +83,9 @@ def convert(
     partition_by: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMNS", help="For a new lake: date, date,region or date,region,account_id."
+            metavar="COLUMNS",
+            help="For a new lake: date, date,region or date,region,account_id.",
+            autocompletion=one_of(*PARTITIONS),
         ),
     ] = None,
     fields: FieldsOption = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowlake.cli.completing import FORMATS, one_of
 from flowlake.cli.verbosity import remarks, without_secrets
 from flowlake.errors import UsageError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from flowlake.lake import Lake
     from flowlake.rendering import Format
-
-FORMATS = ("table", "csv", "json", "parquet")
 
 LakeOption = Annotated[
     str,
@@ -44,7 +43,13 @@ FieldsOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    str, typer.Option("--format", metavar="|".join(FORMATS), help="How to write the answer.")
+    str,
+    typer.Option(
+        "--format",
+        metavar="|".join(FORMATS),
+        help="How to write the answer.",
+        autocompletion=one_of(*FORMATS),
+    ),
 ]
 AsnOption = Annotated[
     Path | None,

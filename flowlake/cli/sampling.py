@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from flowlake.cli.completing import SHAPES, one_of
 from flowlake.cli.options import PayerOption, ProfileOption, access, note, write
 from flowlake.errors import UsageError
 
-_WHOLE = ("text", "hive", "parquet", "hive-parquet")
+_WHOLE = SHAPES[:4]
 
 
 def sample(
@@ -19,6 +20,7 @@ def sample(
             metavar="SHAPE",
             help="text, hive, parquet, hive-parquet, transit-gateway, export, subscription or "
             "messages; the first four with --attacks.",
+            autocompletion=one_of(*SHAPES),
         ),
     ] = "text",
     attacks: Annotated[

@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from flowlake.cli.asking import InternalOption, QueriesOption, complete_name, given_parameters
+from flowlake.cli.asking import (
+    InternalOption,
+    ParameterOption,
+    QueriesOption,
+    QueryArgument,
+    given_parameters,
+)
+from flowlake.cli.completing import ENGINES, one_of
 from flowlake.cli.options import (
     AccountOption,
     LakeOption,
@@ -17,23 +24,14 @@ from flowlake.cli.options import (
     say,
 )
 
-NAMES = ("spark", "trino", "athena")
-
-
-def _engines(incomplete: str) -> list[str]:
-    return [name for name in NAMES if name.startswith(incomplete)]
-
 
 def translate(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A saved query; `flowlake queries` lists them.", autocompletion=complete_name
-        ),
-    ],
+    name: QueryArgument,
     to: Annotated[
         str,
-        typer.Option(metavar="|".join(NAMES), help="The engine to ask.", autocompletion=_engines),
+        typer.Option(
+            metavar="|".join(ENGINES), help="The engine to ask.", autocompletion=one_of(*ENGINES)
+        ),
     ],
     table: Annotated[
         str,
@@ -41,10 +39,7 @@ def translate(
             metavar="TABLE", help="Its name there for the lake's flows: catalog.schema.flows."
         ),
     ] = "flows",
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set one of its parameters."),
-    ] = None,
+    parameter: ParameterOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     account: AccountOption = None,
@@ -73,7 +68,10 @@ def translate(
 
 def ddl(
     to: Annotated[
-        str, typer.Argument(metavar="|".join(NAMES), help="The engine.", autocompletion=_engines)
+        str,
+        typer.Argument(
+            metavar="|".join(ENGINES), help="The engine.", autocompletion=one_of(*ENGINES)
+        ),
     ],
     lake: LakeOption = "lake",
     schema: Annotated[
