@@ -99,13 +99,17 @@ def main() -> NoReturn:
         except FlowLakeError as error:
             complain(f"flowlake: {error}")
             sys.exit(error.exit_code)
+        except KeyboardInterrupt:  # while the commands are put together
+            complain(INTERRUPTED)
+            sys.exit(130)
         except SystemExit as end:  # typer's own: it catches these two and says nothing
             if end.code == 130:
-                complain(
-                    "flowlake: interrupted. What was committed stays; run the same command again."
-                )
+                complain(INTERRUPTED)
             if isinstance(end.__context__, BrokenPipeError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(141)
             raise
     raise AssertionError("typer's application exits by itself")
+
+
+INTERRUPTED = "flowlake: interrupted. What was committed stays; run the same command again."
