@@ -82,7 +82,8 @@ def bind(query: Query, given: Mapping[str, object]) -> dict[str, Any]:
             values[name] = _cast(query, param, given[name])
         elif param.required:
             raise UsageError(
-                f"Query {query.name} needs the parameter {name} ({param.type}): {param.help}."
+                f"Query {query.name} needs the parameter {name} ({param.type}): {param.help}. "
+                f"Give it with -p {name}=…"
             )
         else:
             values[name] = param.default
@@ -175,7 +176,10 @@ def _cast(query: Query, param: Param, value: object) -> Any:
         if param.nullable:
             return None
         raise UsageError(f"Parameter {param.name} of query {query.name} cannot be NULL.")
-    refusal = f"Parameter {param.name} of query {query.name} takes {param.type}, not {value!r}."
+    such = f": write -p {param.name}={param.example.strip(chr(39))}" if param.example else ""
+    refusal = (
+        f"Parameter {param.name} of query {query.name} takes {param.type}, not {value!r}{such}."
+    )
     # DuckDB rounds 2.7 to the integer 3; asking for the same value as DOUBLE notices.
     sql = f"SELECT CAST($value AS {param.type}), TRY_CAST(CAST($value AS VARCHAR) AS DOUBLE)"
     if param.type.endswith("[]") and isinstance(value, str) and not value.startswith("["):

@@ -36,7 +36,9 @@ def query_files(folder: str | os.PathLike[str] | None) -> dict[str, Path]:
     if folder is not None:
         own = Path(folder)
         if not own.is_dir():
-            raise UsageError(f"There is no folder of queries {own}.")
+            raise UsageError(
+                f"There is no folder of queries {own}: name one that is there with --queries."
+            )
         for path in own.glob("*.sql"):
             if path.stem in files:
                 raise UsageError(f"{path}: FlowLake has a query of this name: rename yours.")

@@ -88,7 +88,9 @@ def _to(output: Path | None, write: Callable[[BinaryIO], None]) -> None:
     except BrokenPipeError:
         raise
     except FileNotFoundError as error:
-        raise StorageError(f"Cannot write {output}: there is no such folder.") from error
+        raise StorageError(
+            f"Cannot write {output}: there is no such folder; make it first."
+        ) from error
     except OSError as error:
         where = output or "to standard output"
         raise StorageError(f"Cannot write {where}: {error.strerror}.") from error

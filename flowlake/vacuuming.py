@@ -52,7 +52,9 @@ def vacuum(
         StorageError: when the lake cannot be listed, or a file not be removed.
     """
     if not timedelta(0) <= retention <= RETENTION:
-        raise UsageError("A retention is at most 7d: the log does not remember longer.")
+        raise UsageError(
+            "A retention is at most 7d: the log does not remember longer. Set --retention."
+        )
     if retention < RETENTION and not no_writers:
         raise UsageError(
             "A retention of less than 7d may take files from under a conversion or a reader: stop "

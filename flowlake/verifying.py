@@ -108,7 +108,7 @@ def verify(
         LakeError: when there is no lake.
     """
     if grace < timedelta(0):
-        raise UsageError("A grace cannot be negative.")
+        raise UsageError("A grace cannot be negative: write 0m or more.")
     if deep not in (None, "all") and not (isinstance(deep, int) and deep > 0):
         raise UsageError(f"Read a number of objects again, or all, not {deep!r}.")
     tables = Tables(canonical(lake), access)
