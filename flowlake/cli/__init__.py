@@ -95,7 +95,7 @@ def main() -> NoReturn:
     """Run the command line; every error on purpose becomes one sentence and an exit code."""
     with telling():
         try:
-            app()
+            app(prog_name="flowlake")
         except FlowLakeError as error:
             complain(f"flowlake: {error}")
             sys.exit(error.exit_code)

@@ -86,7 +86,7 @@ def run(
 
     Examples:
         flowlake alarms run
-        flowlake alarms run --config s3://my-lake/alarms.toml --lake s3://my-lake/flows
+        flowlake alarms run -c s3://my-lake/alarms.toml --lake s3://my-lake/flows
         flowlake alarms run --since 2026-01-14 --until 2026-01-15 --format json
     """
     checked = _checked(style)
