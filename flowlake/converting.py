@@ -278,13 +278,8 @@ class _Run:
             live = head.live
             new = new_objects(self._listing, live, retry=self._retry)
             new = new.filter(~pl.col("url").is_in(failed))
-            known, changed = live.height, new["replaces"].count()
-            logger.info(
-                "%d objects to convert, %d of them changed; the ledger has %d",
-                new.height,
-                changed,
-                known,
-            )
+            changed = new["replaces"].count()
+            logger.info("%d objects to convert, %d of them changed", new.height, changed)
             if first:
                 self._look_back(live, new)
                 self.report.new = self._progress.objects = new.height

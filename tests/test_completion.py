@@ -76,7 +76,6 @@ def test_what_is_said_twice_is_the_librarys() -> None:
         ("flowlake query no_such_query -p ", []),
         ("flowlake query -p ", []),
         ("flowlake convert ", []),
-        ("flowlake nonsense ", []),
         ("flowlake alarms show ", []),
     ],
 )
@@ -89,7 +88,7 @@ def test_each_value_that_is_offered_for_a_parameter_is_one(complete: Complete) -
         offered = complete(f"flowlake query {query.name} -p ")
         assert [pair.partition("=")[0] for pair in offered] == [p.name for p in query.params]
         given = dict(pair.split("=", 1) for pair in offered)
-        assert bind(query, given)
+        assert bind(query, given).keys() == given.keys()
     assert complete("flowlake query ") == [query.name for query in load_queries()]
 
 
@@ -128,7 +127,7 @@ def test_findings_of_a_local_lake(
         for n in range(3)
     ]
     commit(tables, see(tables), rows)
-    assert complete("flowlake alarms show ") == [row["id"] for row in reversed(rows)]
+    assert complete("flowlake alarms show ") == [row["id"] for row in rows]
     assert complete("flowlake alarms acknowledge 0000000000000002") == ["0000000000000002"]
     assert complete(f"flowlake alarms show --lake {lake} ") == []
     assert complete("flowlake alarms show --lake s3://nobody-asks/lake ") == []

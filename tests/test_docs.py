@@ -59,9 +59,11 @@ SHELL = re.compile(r"^(?!flowlake )|[|&;<>$~]|\*\.")
 MASKED = (
     (re.compile(r"\b\d+(\.\d+)? ([KMG]iB|B)\b"), "SIZE"),
     (re.compile(r"\bin \d+\.\d s\b"), "in SECONDS"),
+    (re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z (?=DEBUG|INFO)"), "TIME "),
+    (re.compile(r"\b[\d,]+ (minutes?|hours|days) old\b"), "AGE old"),
     (re.compile(r"[─\s]+"), " "),
 )
-"""What may differ from one machine and one library to the next: sizes, seconds, widths."""
+"""What may differ from one run, machine and library to the next: sizes, times, widths."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowlake.cli import completing
+from flowlake.cli.completing import one_of, parameter_value, query_name
 from flowlake.cli.options import (
     AccountOption,
     AsnOption,
@@ -42,7 +42,7 @@ QueryArgument = Annotated[
     str,
     typer.Argument(
         help="A saved query; `flowlake queries` lists them.",
-        autocompletion=completing.query_name,
+        autocompletion=query_name,
     ),
 ]
 ParameterOption = Annotated[
@@ -52,7 +52,7 @@ ParameterOption = Annotated[
         "-p",
         metavar="NAME=VALUE",
         help="Set one of its parameters.",
-        autocompletion=completing.parameter,
+        autocompletion=parameter_value,
     ),
 ]
 QueriesOption = Annotated[
@@ -233,7 +233,7 @@ def hunt(
         typer.Option(
             metavar="ACCEPT|REJECT",
             help="Only this verdict.",
-            autocompletion=completing.one_of("ACCEPT", "REJECT"),
+            autocompletion=one_of("ACCEPT", "REJECT"),
         ),
     ] = None,
     top: Annotated[

@@ -48,7 +48,7 @@ def query_name(context: typer.Context, incomplete: str) -> Completed:
     return [(name, next(_entries(files[name], "title"), "")) for name in fitting]
 
 
-def parameter(context: typer.Context, incomplete: str) -> Completed:
+def parameter_value(context: typer.Context, incomplete: str) -> Completed:
     """Complete ``NAME=VALUE`` of the query that was named, with a value to try."""
     files = _queries(context)
     words = [context.params.get("name"), *context.args]  # the latter where -p comes last
@@ -57,9 +57,16 @@ def parameter(context: typer.Context, incomplete: str) -> Completed:
         return []
     found = []
     for match in filter(None, map(PARAM.match, _entries(files[name], "param"))):
-        example = match["example"] or match["literal"] or ""
-        found.append((f"{match['name']}={example.strip(chr(39))}", match["help"]))
+        example = _typed(match["example"] or match["literal"] or "")
+        found.append((f"{match['name']}={example}", match["help"]))
     return [each for each in found if each[0].startswith(incomplete)]
+
+
+def _typed(literal: str) -> str:
+    """A SQL literal as it is typed after ``-p NAME=``: a list has neither brackets nor blanks."""
+    if literal.startswith("["):
+        return literal.strip("[]").replace("'", "").replace(" ", "")
+    return literal.strip("'")
 
 
 def finding_id(context: typer.Context, incomplete: str) -> Completed:
