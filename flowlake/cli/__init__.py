@@ -99,7 +99,11 @@ def main() -> NoReturn:
         except FlowLakeError as error:
             complain(f"flowlake: {error}")
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:  # while the commands are put together
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # Typer does not hear of the first while it puts the commands together; DuckDB says the
+            # second instead.
+            if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+                raise
             complain(INTERRUPTED)
             sys.exit(130)
         except SystemExit as end:  # typer's own: it catches these two and says nothing
