@@ -20,6 +20,7 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
+    ("query_header",),
     ("aws", "addresses", "indicators", "reference", "dask"),
     ("storage.places", "engines"),
     (
@@ -67,13 +68,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("lake", "translating", "rules"),
     ("verifying", "rendering", "connecting", "spans"),
+    ("first_steps",),
     ("progress", "alarms"),
     ("backtesting",),
     (FACE,),
-    ("cli.options", "aws_lambda"),
+    ("cli.completing", "cli.verbosity"),
+    ("cli.options", "cli.command", "aws_lambda"),
     ("cli.tending", "cli.alarms", "cli.inventory"),
     ("cli.keeping", "cli.asking", "cli.sampling"),
     ("cli.translating",),
+    ("cli.setup.policies",),
+    ("cli.setup",),
     ("cli",),
     ("__main__",),
 )
