@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert test quick oldest lint types check docs format notebook notebooks bench fuzz clean
+.PHONY: help install convert test quick oldest lint types check docs site format notebook notebooks bench fuzz clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,12 @@ format: $(VENV)/.dev  ## rewrite the code in the house's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(BIN)/flowlake  ## regenerate queries/README.md
+docs: $(VENV)/.dev  ## regenerate the pages that are written from the code
 	@$(BIN)/python -m flowlake.catalog > queries/README.md
+	@$(BIN)/python -m website.reference
+
+site: $(VENV)/.dev  ## build the documentation as a site: open site/index.html
+	@$(BIN)/python -m website
 
 NOTEBOOKS := $(VENV)/.notebooks
 
@@ -97,4 +101,4 @@ fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes w
 	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
 
 clean:  ## remove the environment, the sample bucket and the lake in this folder
-	rm -rf $(VENV) sample-bucket sample-bucket.part lake
+	rm -rf $(VENV) sample-bucket sample-bucket.part lake site
