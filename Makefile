@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert test quick oldest lint types check docs site format notebook notebooks bench fuzz clean
+.PHONY: help install convert test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,18 @@ types: $(VENV)/.dev  ## mypy --strict
 	@$(BIN)/mypy
 
 check: test  ## the same as test
+
+ALONE := dist/alone/bin
+
+wheel: $(VENV)/.dev  ## build wheel and sdist into dist, and try the wheel where nothing else is
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --directory dist
+	@$(PYTHON) -m venv dist/alone
+	@$(ALONE)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	@cd dist && alone/bin/flowlake sample bucket && alone/bin/flowlake convert bucket
+	@cd dist && alone/bin/flowlake query protocol_breakdown && alone/bin/flowlake verify
+	@$(ALONE)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mypy
+	@$(ALONE)/mypy --strict tests/data/typed.py
 
 format: $(VENV)/.dev  ## rewrite the code in the house's format
 	@$(BIN)/ruff check --fix .
