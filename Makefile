@@ -73,7 +73,7 @@ wheel: $(VENV)/.dev  ## build wheel and sdist into dist, and try the wheel where
 	@cd dist && alone/bin/flowlake sample bucket && alone/bin/flowlake convert bucket
 	@cd dist && alone/bin/flowlake query protocol_breakdown && alone/bin/flowlake verify
 	@$(ALONE)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mypy
-	@$(ALONE)/mypy --strict tests/data/typed.py
+	@cp tests/data/typed.py dist && cd dist && alone/bin/mypy --config-file= --strict typed.py
 
 format: $(VENV)/.dev  ## rewrite the code in the house's format
 	@$(BIN)/ruff check --fix .
@@ -113,4 +113,4 @@ fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes w
 	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
 
 clean:  ## remove the environment, the sample bucket and the lake in this folder
-	rm -rf $(VENV) sample-bucket sample-bucket.part lake site
+	rm -rf $(VENV) sample-bucket sample-bucket.part lake site dist
