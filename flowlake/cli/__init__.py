@@ -17,6 +17,7 @@ from flowlake.cli.asking import connect, hunt, queries, query, sql
 from flowlake.cli.inventory import inventory
 from flowlake.cli.keeping import convert, inspect, status, verify
 from flowlake.cli.options import note, say
+from flowlake.cli.reporting import report
 from flowlake.cli.sampling import sample
 from flowlake.cli.tending import compact, vacuum
 from flowlake.cli.translating import ddl, translate
@@ -52,7 +53,7 @@ def flowlake(
 
 for _command in (
     *(convert, inspect, status, verify, compact, vacuum, inventory),
-    *(queries, query, sql, hunt, connect, translate, ddl, sample),
+    *(queries, query, sql, hunt, report, connect, translate, ddl, sample),
 ):
     app.command()(_command)
 app.add_typer(alarms)
