@@ -87,7 +87,9 @@ def write_report(
     vega_script()  # what is not installed is said before the work
     wanted = _whole_seconds(window(since, until, account, region))
     sections = ask(lake, wanted, internal=internal, names=names, queries=queries, tell=progress)
-    sections.append(findings.found(lake, wanted))
+    told = findings.found(lake, wanted)
+    some_told = told.rows is not None and not told.rows.is_empty()
+    sections = [told, *sections] if some_told else [*sections, told]
     made = datetime.now(UTC)
     status = lake.status()
     page = Page(
@@ -122,11 +124,9 @@ def _whole_seconds(wanted: Window) -> Window:
 
 
 def _about(lake: Lake, wanted: Window, seen: str) -> list[tuple[str, str]]:
-    since = cell(wanted.since) if wanted.since else "the first record"
-    until = cell(wanted.until) if wanted.until else "the last record"
-    facts = [
-        ("From", f"{since} to {until}, UTC" if wanted.since or wanted.until else "all records")
-    ]
+    since = f"{cell(wanted.since)} UTC" if wanted.since else "the first record"
+    until = f"{cell(wanted.until)} UTC" if wanted.until else "the last"
+    facts = [("window", f"{since} to {until}")]
     facts += [("records", seen)] if seen else []
     facts += [("account", ", ".join(wanted.accounts))] if wanted.accounts else []
     facts += [("region", ", ".join(wanted.regions))] if wanted.regions else []

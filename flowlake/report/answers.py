@@ -26,7 +26,7 @@ CHAPTERS = {
     "refusals": "What was refused",
     "reach": "What reaches out and in",
     "cost": "What it costs",
-    "quality": "What the records are worth",
+    "quality": "Data quality",
 }
 """The rooms of `flowlake.analyses`, as the chapters of a report."""
 

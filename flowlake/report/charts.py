@@ -20,10 +20,26 @@ Spec = dict[str, Any]
 MOST = 20
 """Bars of a chart, and lines of spans: more cannot be read."""
 
+LINE = 24
+"""Pixels from one bar to the next."""
+
 FENCE = 3
 """Interquartile ranges beyond which Tukey calls a value "far out" (Exploratory Data Analysis)."""
 
 REST, PART = "var(--accept)", "var(--reject)"
+
+TIMES = {
+    "year": "%Y",
+    "quarter": "%b %Y",
+    "month": "%b %Y",
+    "week": "%-d %b",
+    "date": "%-d %b",
+    "hours": "%H:%M",
+    "minutes": "%H:%M",
+    "seconds": "%H:%M:%S",
+    "milliseconds": "%H:%M:%S.%L",
+}
+"""Labels of an axis over time, by the unit that a tick begins."""
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -68,16 +84,17 @@ def _bars(
     finds = [_first(drawing.by, row) for row in shown.iter_rows(named=True)]
     parts, tips = _parts(amount, shown), _tips(labels, amount, shown)
     values = [
-        {"label": label, **part, "tip": tip, "text": text, "find": find}
-        for label, text, find, of, tip in zip(labels, texts, finds, parts, tips, strict=True)
+        {**part, "label": label, "tip": tip, "text": text, "whole": whole, "find": find}
+        for label, whole, text, find, of, tip in zip(
+            labels, shown[amount.column], texts, finds, parts, tips, strict=True
+        )
         for part in of
     ]
     most = float(shown[amount.column].max())  # type: ignore[arg-type]
-    length = {"field": "amount", "type": "quantitative", "axis": None, "stack": "zero"}
+    scale = {"domain": [0, most], "nice": False}
     spec = {
-        "data": {"values": values},
-        "width": "container",
-        "height": {"step": 24},
+        **_whole_width(values),
+        "height": LINE * shown.height,
         "encoding": {
             "y": {"field": "label", "type": "nominal", "sort": None, "axis": {"title": None}},
             "tooltip": {"field": "tip", "type": "nominal"},
@@ -86,13 +103,13 @@ def _bars(
             {
                 "mark": {"type": "bar", "height": {"band": 0.7}, "cornerRadiusEnd": 2},
                 "encoding": {
-                    "x": {**length, "scale": {"domain": [0, most], "nice": False}},
-                    "order": {"field": "order", "type": "quantitative"},
+                    "x": {"field": "low", "type": "quantitative", "axis": None, "scale": scale},
+                    "x2": {"field": "high"},
                     **_coloured(amount, colour),
                 },
             },
             {
-                "transform": [{"filter": "datum.order === 0"}],
+                "transform": [{"filter": "datum.low === 0"}],
                 "mark": {"type": "text", "align": "left", "dx": 5},
                 "encoding": {
                     "x": {"field": "whole", "type": "quantitative", "axis": None},
@@ -118,22 +135,21 @@ def _over_time(
     width = timedelta(minutes=parameters.get("minutes", 60))
     divisor, unit = _unit(amount.column, float(shown[amount.column].max()))  # type: ignore[arg-type]
     labels = [_stretch(start, width) for start in shown[moment]]
+    parts, tips = _parts(amount, shown), _tips(labels, amount, shown)
     values = [
         {
+            **part,
             "from": _milliseconds(start),
             "to": _milliseconds(start + width),
-            **part,
-            "amount": part["amount"] / divisor,
+            "low": part["low"] / divisor,
+            "high": part["high"] / divisor,
             "tip": tip,
         }
-        for start, parts, tip in zip(
-            shown[moment], _parts(amount, shown), _tips(labels, amount, shown), strict=True
-        )
-        for part in parts
+        for start, of, tip in zip(shown[moment], parts, tips, strict=True)
+        for part in of
     ]
     spec = {
-        "data": {"values": values},
-        "width": "container",
+        **_whole_width(values),
         "height": 190,
         "params": [
             {
@@ -146,17 +162,21 @@ def _over_time(
                 "bind": "scales",
             }
         ],
-        "mark": {"type": "bar", "clip": True},
+        "mark": {"type": "rect", "clip": True},
         "encoding": {
-            "x": {**_time_axis("from"), "bandPosition": 0},
+            "x": _time_axis("from"),
             "x2": {"field": "to"},
             "y": {
-                "field": "amount",
+                "field": "low",
                 "type": "quantitative",
-                "stack": "zero",
-                "axis": {"title": unit, "format": "~s" if divisor == 1 else "~g", "tickCount": 4},
+                "axis": {
+                    "title": unit,
+                    "format": "~s" if divisor == 1 else ",.2~f",
+                    "tickCount": 4,
+                    "minExtent": 60,
+                },
             },
-            "order": {"field": "order", "type": "quantitative"},
+            "y2": {"field": "high"},
             "tooltip": {"field": "tip", "type": "nominal"},
             **_coloured(amount, colour),
         },
@@ -183,9 +203,8 @@ def _spans(drawing: Drawing, rows: pl.DataFrame) -> tuple[Spec, str]:
         if label in kept
     ]
     spec = {
-        "data": {"values": values},
-        "width": "container",
-        "height": {"step": 24},
+        **_whole_width(values),
+        "height": LINE * len(kept),
         # A round cap makes a span of no length a dot.
         "mark": {"type": "rule", "strokeWidth": 9, "strokeCap": "round", "color": PART},
         "encoding": {
@@ -199,12 +218,27 @@ def _spans(drawing: Drawing, rows: pl.DataFrame) -> tuple[Spec, str]:
     return spec, f"Drawn are the first {MOST} of {lines:,} lines." if lines > MOST else ""
 
 
+def _whole_width(values: Sequence[Spec]) -> Spec:
+    return {
+        "data": {"values": values},
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+    }
+
+
 def _time_axis(field: str) -> Spec:
     return {
         "field": field,
         "type": "temporal",
         "scale": {"type": "utc"},
-        "axis": {"title": "UTC", "tickCount": {"expr": "max(2, width / 90)"}, "labelOverlap": True},
+        "axis": {
+            "title": "UTC",
+            "format": TIMES,
+            "tickCount": {"expr": "max(2, width / 90)"},
+            "labelFlush": False,
+            "labelOverlap": "greedy",
+            "labelSeparation": 10,
+        },
     }
 
 
@@ -227,13 +261,12 @@ def _parts(amount: Amount, rows: pl.DataFrame) -> Iterable[list[Spec]]:
     wholes = rows[amount.column].to_list()
     if amount.part is None:
         for whole in wholes:
-            yield [{"amount": whole, "whole": whole, "order": 0}]
+            yield [{"low": 0, "high": whole}]
         return
     for whole, part in zip(wholes, rows[amount.part].fill_null(0).to_list(), strict=True):
-        kinds = {f"not {amount.part}": whole - part, amount.part: part}
         yield [
-            {"kind": kind, "amount": value, "whole": whole, "order": order}
-            for order, (kind, value) in enumerate(kinds.items())
+            {"kind": f"not {amount.part}", "low": 0, "high": whole - part},
+            {"kind": amount.part, "low": whole - part, "high": whole},
         ]
 
 

@@ -12,8 +12,8 @@ from flowlake.window import Window
 NAME = "alarms"
 CHAPTER = "What the alarms found"
 SHOWN = (
-    *("severity", "state", "alarm", "who", "who_name", "whom", "whom_name", "first_seen"),
-    *("last_seen", "flows", "packets", "bytes", "why", "id"),
+    *("severity", "state", "alarm", "who", "who_name", "why", "whom", "whom_name"),
+    *("first_seen", "last_seen", "flows", "packets", "bytes", "id"),
 )
 
 
@@ -29,7 +29,7 @@ def found(lake: Lake, wanted: Window) -> Section:
         "first; `flowlake alarms show ID` shows a finding with its records. A lake on which no "
         "alarm ran has none.",
         CHAPTER,
-        Drawing(span=("first_seen", "last_seen"), by=("alarm", "who")),
+        Drawing(span=("first_seen", "last_seen"), by=("who", "alarm")),
         command(lake, None, "alarms", "findings", *since),
         rows.select(named),
     )

@@ -50,11 +50,11 @@ def _traffic(rows: pl.DataFrame | None) -> list[Figure]:
     flows, rejected, amount, packets = (
         int(rows[name].sum()) for name in ("flows", "rejected", "bytes", "packets")
     )
-    share = f"{human(rejected / flows, 'share')} of the records" if flows else ""
+    share = f"{human(rejected / flows, 'share')} of records" if flows else ""
     section = "traffic_over_time"
     return [
         Figure("bytes", size(amount), f"{amount:,} bytes", f"{packets:,} packets", section),
-        Figure("records of traffic", f"{flows:,}", section=section),
+        Figure("flow records", f"{flows:,}", section=section),
         Figure("refused", f"{rejected:,}", "", share, "rejected_sources"),
     ]
 
@@ -78,9 +78,7 @@ def _cost(rows: pl.DataFrame | None) -> list[Figure]:
     if rows is None or rows["cost_usd"].drop_nulls().is_empty():
         return []
     cost = float(rows["cost_usd"].sum())
-    return [
-        Figure("transfer, by list prices", f"${cost:,.2f}", repr(cost), "estimate", "transfer_cost")
-    ]
+    return [Figure("transfer cost", f"${cost:,.2f}", repr(cost), "by list prices", "transfer_cost")]
 
 
 def _findings(rows: pl.DataFrame | None) -> list[Figure]:

@@ -10,6 +10,12 @@ from flowlake.rendering import TABLE_ROWS, cell, human
 PROSE = 40
 """From so many characters on a column is prose, and is wrapped."""
 
+SEARCHED = 6
+"""From so many rows on a table has a field to search it."""
+
+PRINTED = 30
+"""Rows that `page.css` lets onto paper."""
+
 VERDICTS = ("ACCEPT", "REJECT")
 
 
@@ -37,13 +43,20 @@ def table(rows: pl.DataFrame, name: str) -> str:
         if rows.height > TABLE_ROWS
         else f"{rows.height:,} row{'' if rows.height == 1 else 's'}"
     )
-    label = escape(name, quote=True)
+    label = escape(name)
+    search = (
+        f'<input type="search" aria-label="Search in {label}" placeholder="Search these rows" '
+        'autocomplete="off">'
+    )
     return (
-        f'<div class="tools"><input type="search" aria-label="Search in {label}" '
-        f'placeholder="Search these rows" autocomplete="off"><span class="count" role="status" '
-        f'data-all="{more}">{more}</span></div>\n'
+        f'<div class="tools">{search if rows.height >= SEARCHED else ""}'
+        f'<span class="count" role="status" data-all="{more}">{more}</span></div>\n'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+        + (
+            f'<p class="printed">Printed are the first {PRINTED} rows.</p>'
+            * (rows.height > PRINTED)
+        )
     )
 
 
