@@ -199,6 +199,9 @@ def parse_query(text: str, path: Path) -> Query:
     if history is not None and history not in params:
         raise _wrong(path, history_line, f"history names no param: {history}")
     report = _parse_report(*single["report"], columns, path) if "report" in single else None
+    if report and (needed := [param.name for param in params.values() if param.required]):
+        what = f"report: nobody gives it {', '.join(needed)}, which has no default"
+        raise _wrong(path, single["report"][0], what)
     query = Query(
         *(name, title, description, tuple(params.values()), columns, text, path),
         *(needs, history, report),

@@ -4,6 +4,7 @@ The page needs no network and no other file. What it shows are the answers of th
 whose headers say ``report``, and the findings of the alarms.
 """
 
+import contextlib
 import os
 import time
 import uuid
@@ -141,4 +142,5 @@ def _write(target: Path, body: bytes) -> None:
     except OSError as error:
         raise StorageError(f"{target} cannot be written: {error.strerror}.") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

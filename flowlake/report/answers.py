@@ -39,7 +39,7 @@ FIRST = (
 )
 """What a reader looks for first in its chapter; what is not named follows by its name."""
 
-WIDTHS = (5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 10080)
+WIDTHS = (10, 15, 30, 60, 120, 180, 360, 720, 1440, 10080)
 """Minutes that a stretch of time may have in a chart over time."""
 
 STRETCHES = 200

@@ -124,7 +124,7 @@ def _notices(sections: Iterable[Section]) -> str:
     failed = [each for each in sections if each.failed]
     if not failed:
         return ""
-    links = ", ".join(f'<a href="#{each.name}">{escape(each.title)}</a>' for each in failed)
+    links = ", ".join(f'<a href="#{escape(each.name)}">{escape(each.title)}</a>' for each in failed)
     return f'<p class="notice failed"><b>Not everything could be answered:</b> {links}.</p>'
 
 
@@ -146,13 +146,15 @@ def _contents(chapter: str, sections: Iterable[Section]) -> str:
         state = (
             "failed" if each.failed else "none" if each.rows is None or each.rows.is_empty() else ""
         )
-        links.append(f'<li><a href="#{each.name}" class="{state}">{escape(each.title)}</a></li>')
+        links.append(
+            f'<li><a href="#{escape(each.name)}" class="{state}">{escape(each.title)}</a></li>'
+        )
     return f"<h2>{escape(chapter)}</h2><ol>{''.join(links)}</ol>"
 
 
 def _article(section: Section, specs: dict[str, Spec]) -> str:
     """A section; its charts go into `specs` by the id of the element that shows them."""
-    name = section.name
+    name = escape(section.name)
     parts = [
         f'<article id="{name}"><h3><a href="#{name}">{escape(section.title)}</a></h3>',
         _about(section.description),
@@ -171,9 +173,9 @@ def _article(section: Section, specs: dict[str, Spec]) -> str:
             section.drawing, section.rows, section.parameters, refused=section.chapter == REFUSALS
         )
         for number, (spec, remark) in enumerate(found):
-            place = f"{name}-chart-{number}"
+            place = f"{section.name}-chart-{number}"
             specs[place] = {"description": section.title, **spec}
-            drawn.append(f'<div class="chart" id="{place}"></div>')
+            drawn.append(f'<div class="chart" id="{escape(place)}"></div>')
             drawn += [f'<p class="remark">{escape(remark)}</p>'] if remark else []
         two = " two" if drawn and not section.drawing.over_time else ""
         parts.append(
