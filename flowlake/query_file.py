@@ -116,6 +116,10 @@ class Amount:
     column: str
     part: str | None = None
 
+    def __str__(self) -> str:
+        """As the header says it."""
+        return f"{self.column} of which {self.part}" if self.part else self.column
+
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
@@ -127,6 +131,13 @@ class Drawing:
     """The columns that say what an amount or a span belongs to: one time, or anything else."""
     over_time: bool = False
     """Whether `by` is a time."""
+
+    def __str__(self) -> str:
+        """As the header says it."""
+        if not self.by:
+            return "table"
+        drawn = " to ".join(self.span) if self.span else ", ".join(map(str, self.amounts))
+        return f"{drawn} by {', '.join(self.by)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from flowlake.addresses import network
 from flowlake.errors import StorageError, UsageError
 from flowlake.lake import Lake, Names, When
 from flowlake.rendering import cell, size, some
-from flowlake.report import findings
 from flowlake.report.answers import Tell, ask
+from flowlake.report.findings import found
 from flowlake.report.headline import headline, seen
 from flowlake.report.page import Page, html, vega_script
 from flowlake.window import Window, window
@@ -88,7 +88,7 @@ def write_report(
     vega_script()  # what is not installed is said before the work
     wanted = _whole_seconds(window(since, until, account, region))
     sections = ask(lake, wanted, internal=internal, names=names, queries=queries, tell=progress)
-    told = findings.found(lake, wanted)
+    told = found(lake, wanted)
     some_told = told.rows is not None and not told.rows.is_empty()
     sections = [told, *sections] if some_told else [*sections, told]
     made = datetime.now(UTC)
