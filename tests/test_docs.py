@@ -15,6 +15,7 @@ import subprocess
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def blocks(page: Path) -> list[Block]:
     assert text.count("\n```") == 2 * len(FENCE.findall(text)), f"{page}: a fence without its kind"
     found = []
     fences = list(FENCE.finditer(text))
-    for fence, after in zip(fences, [*fences[1:], None], strict=True):
+    for fence, after in zip_longest(fences, fences[1:]):
         if fence["kind"] == "text":
             continue
         below = after and after["kind"] == "text" and not text[fence.end() : after.start()].strip()
@@ -356,7 +357,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for page in [*(ROOT / "docs").glob("*.md"), ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]:
         assert f"]({page.relative_to(ROOT).as_posix()})" in readme
-    assert readme.count("\n") <= 120
+    assert readme.count("\n") <= 150
 
 
 def test_the_house_is_drawn_with_every_room() -> None:
