@@ -466,7 +466,7 @@ def test_spans_of_one_thing_share_a_line() -> None:
     rows = pl.DataFrame({"name": ["a", "b", "a"], "at": times(0, 1, 2), "till": times(1, 1, 3)})
     ((spec, _),) = charts(Drawing((), ("at", "till"), ("name",)), rows, {})
     assert [each["label"] for each in spec["data"]["values"]] == ["a", "b", "a"]
-    assert spec["height"] == 48
+    assert spec["height"] == 40
 
 
 CHROMIUM = shutil.which("chromium")

@@ -126,7 +126,7 @@ def _whole_seconds(wanted: Window) -> Window:
 
 def _about(lake: Lake, wanted: Window, seen: str) -> list[tuple[str, str]]:
     since = f"{cell(wanted.since)} UTC" if wanted.since else "the first record"
-    until = f"{cell(wanted.until)} UTC" if wanted.until else "the last"
+    until = f"{cell(wanted.until)} UTC" if wanted.until else "the last record"
     facts = [("window", f"{since} to {until}")]
     facts += [("records", seen)] if seen else []
     facts += [("account", ", ".join(wanted.accounts))] if wanted.accounts else []

@@ -45,6 +45,9 @@ WIDTHS = (10, 15, 30, 60, 120, 180, 360, 720, 1440, 10080)
 STRETCHES = 200
 """The most stretches that a chart over time should have."""
 
+EGRESS = "flow_direction"
+"""The column that says what is egress."""
+
 Tell = Callable[[str, int, int], None]
 
 
@@ -105,7 +108,7 @@ def ask(
         named(pl.DataFrame(), known)  # one error instead of one in every section
     within = arguments(wanted)
     connection = lake.connect(**within, sql="\n".join(query.sql for _, query in asked))
-    needs = sorted({need for _, query in asked for need in query.needs})
+    needs = sorted({EGRESS, *(need for _, query in asked for need in query.needs)})
     absent = _absent(connection, needs)
     opened = _Opened(lake, within, connection, absent, known, queries)
     minutes = _minutes(connection)
@@ -172,6 +175,13 @@ class _Opened:
                     query.name, queries=self.queries, **self.within, **section.parameters
                 )
             rows = collect(answer)
+            if (
+                rows.is_empty()
+                and section.parameters.get("count") == "egress"
+                and EGRESS in self.absent
+            ):
+                reason = f"No rows: no record of this window has {EGRESS}, so none is egress."
+                return replace(section, rows=rows, reason=reason)
             return replace(section, rows=rows if self.known is None else named(rows, self.known))
         except FlowLakeError as error:
             return replace(section, reason=str(error), failed=True)
@@ -221,8 +231,6 @@ def _minutes(connection: "duckdb.DuckDBPyConnection") -> int:
 
 def _absent(connection: "duckdb.DuckDBPyConnection", columns: Sequence[str]) -> frozenset[str]:
     """Which of these columns no record of the window has a value in."""
-    if not columns:
-        return frozenset()
     counts = ", ".join(f"count({name})" for name in columns)
     ((*found,),) = connection.execute(f"SELECT {counts} FROM flows").fetchall()
     return frozenset(name for name, count in zip(columns, found, strict=True) if not count)

@@ -20,7 +20,7 @@ Spec = dict[str, Any]
 MOST = 20
 """Bars of a chart, and lines of spans: more cannot be read."""
 
-LINE = 24
+LINE = 20
 """Pixels from one bar to the next."""
 
 FENCE = 3
@@ -95,6 +95,7 @@ def _bars(
     spec = {
         **_whole_width(values),
         "height": LINE * shown.height,
+        "title": _words(amount.column),
         "encoding": {
             "y": {"field": "label", "type": "nominal", "sort": None, "axis": {"title": None}},
             "tooltip": {"field": "tip", "type": "nominal"},
@@ -205,8 +206,9 @@ def _spans(drawing: Drawing, rows: pl.DataFrame) -> tuple[Spec, str]:
     spec = {
         **_whole_width(values),
         "height": LINE * len(kept),
+        "title": f"{_words(start)} to {_words(end)}",
         # A round cap makes a span of no length a dot.
-        "mark": {"type": "rule", "strokeWidth": 9, "strokeCap": "round", "color": PART},
+        "mark": {"type": "rule", "strokeWidth": 8, "strokeCap": "round", "color": PART},
         "encoding": {
             "y": {"field": "label", "type": "nominal", "sort": None, "axis": {"title": None}},
             "x": _time_axis("from"),
@@ -330,13 +332,17 @@ def _without_far_out(rows: pl.DataFrame, moment: str) -> tuple[pl.DataFrame, lis
 
 def _unit(column: str, most: float) -> tuple[int, str]:
     """What to divide an amount by, so that an axis has round numbers, and what it then is."""
-    words = column.replace("_", " ")
+    words = _words(column)
     if "bytes" not in column.split("_"):
         return 1, words
     power = 0
     while most >= 1024 ** (power + 1) and power + 1 < len(UNITS):
         power += 1
     return 1024**power, f"{words}, {UNITS[power]}" if power else words
+
+
+def _words(column: str) -> str:
+    return column.replace("_", " ")
 
 
 def _stretch(start: datetime, width: timedelta) -> str:

@@ -127,6 +127,14 @@
       labelPadding: 8,
       labelLimit: Math.max(100, Math.min(330, 0.45 * width)),
     },
+    title: {
+      color: "var(--muted)",
+      fontSize: 12,
+      fontWeight: "normal",
+      anchor: "start",
+      frame: "group",
+      offset: 6,
+    },
     legend: { labelColor: "var(--text)", labelFontSize: 12, symbolType: "square", offset: 6 },
     text: { color: "var(--muted)", fontSize: 12 },
   });

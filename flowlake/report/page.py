@@ -22,7 +22,7 @@ from flowlake.errors import UsageError
 from flowlake.report.answers import Section
 from flowlake.report.charts import Spec, charts
 from flowlake.report.headline import Figure
-from flowlake.report.tables import table
+from flowlake.report.tables import is_narrow, table
 
 SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z`\d])")
 REFUSALS = "What was refused"
@@ -177,7 +177,8 @@ def _article(section: Section, specs: dict[str, Spec]) -> str:
             specs[place] = {"description": section.title, **spec}
             drawn.append(f'<div class="chart" id="{escape(place)}"></div>')
             drawn += [f'<p class="remark">{escape(remark)}</p>'] if remark else []
-        two = " two" if drawn and not section.drawing.over_time else ""
+        beside = drawn and not section.drawing.over_time and is_narrow(section.rows)
+        two = " two" if beside else ""
         parts.append(
             f'<div class="side{two}">'
             + (f"<div>{''.join(drawn)}</div>" if drawn else "")

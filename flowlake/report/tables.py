@@ -10,6 +10,9 @@ from flowlake.rendering import TABLE_ROWS, cell, human
 PROSE = 40
 """From so many characters on a column is prose, and is wrapped."""
 
+NARROW = 7
+"""Columns of a table that has room beside a chart."""
+
 SEARCHED = 6
 """From so many rows on a table has a field to search it."""
 
@@ -60,6 +63,11 @@ def table(rows: pl.DataFrame, name: str) -> str:
     )
 
 
+def is_narrow(rows: pl.DataFrame) -> bool:
+    """Whether a table of these rows can be seen whole beside a chart."""
+    return rows.width <= NARROW and not any(_is_prose(rows[name]) for name in rows.columns)
+
+
 def exact(value: object, column: str) -> str:
     """A value to its last digit, with its unit if it is a number of bytes."""
     if isinstance(value, float):
@@ -78,9 +86,11 @@ def _title(column: str, dtype: pl.DataType) -> str:
 def _classes(values: pl.Series) -> str:
     if values.dtype.is_numeric():
         return ' class="number"'
-    if values.dtype == pl.String and (values.str.len_chars().max() or 0) >= PROSE:  # type: ignore[operator]
-        return ' class="prose"'
-    return ""
+    return ' class="prose"' if _is_prose(values) else ""
+
+
+def _is_prose(values: pl.Series) -> bool:
+    return values.dtype == pl.String and (values.str.len_chars() >= PROSE).any()
 
 
 def _cell(value: object, column: str, dtype: pl.DataType, classes: str) -> str:
