@@ -20,13 +20,15 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "indicators", "reference", "dask"),
+    ("aws", "addresses", "arns", "indicators", "reference", "dask"),
     ("storage.places", "engines"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
         *("storage.wildcards", "storage.events", "storage.inventory"),
     ),
     ("storage.object_list",),
+    ("policies",),
+    ("log_delivery",),
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
     ("layout", "queries", "wording", "describing", "detections.incidents", "detections.wording"),
     ("detections.connections",),
