@@ -14,7 +14,7 @@ import botocore.client
 import pytest
 from typer.testing import CliRunner
 
-from flowlake import policies
+from flowlake import policies, roles
 from flowlake.aws_lambda import handler
 from flowlake.cli import app
 from flowlake.errors import StorageError
@@ -152,7 +152,7 @@ def test_the_functions_role(s3: str, recorder: Recorder, monkeypatch: pytest.Mon
     open_storage(rules).put(rules, RULES.encode())
     monkeypatch.setenv("FLOWLAKE_ALARMS", rules)
     names = {"sources": [f"{s3}/raw"], "lake": f"{s3}/lake", "alarms_file": rules}
-    policy = policies.function("convert", queue=QUEUE, topics=[TOPIC], **names)  # type: ignore[arg-type]
+    policy = roles.function("convert", queue=QUEUE, topics=[TOPIC], **names)  # type: ignore[arg-type]
     urls = [
         f"{s3}/raw/{key}" for key, _ in list(sample_objects(hours=1, records_per_object=50))[:4]
     ]

@@ -3,6 +3,7 @@
 import typer
 
 from flowlake.cli.setup.policies import app as policy
+from flowlake.cli.setup.templating import template
 
 app = typer.Typer(
     name="setup",
@@ -12,4 +13,5 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command()(template)
 app.add_typer(policy)
