@@ -106,7 +106,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"AccessDenied|PermissionDenied|403 Forbidden|Forbidden",
         "access is denied: these credentials need s3:ListBucket on the bucket and s3:GetObject on "
-        "its objects (s3:PutObject and s3:DeleteObject for a lake); objects written by another "
+        "its objects (s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload for a lake); "
+        "`flowlake setup policy` prints these; objects written by another "
         "account must grant the bucket's owner access; a requester-pays bucket needs "
         "--request-payer",
     ),
