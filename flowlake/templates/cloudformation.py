@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flowlake.templates import stack as names
+import flowlake.templates.stack as names
 from flowlake.templates.stack import Stack, replaced
 
 _NAMES = {

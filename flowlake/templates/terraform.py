@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowlake.templates import stack as names
+import flowlake.templates.stack as names
 from flowlake.templates.stack import Stack, replaced
 
 _NAMES = {
