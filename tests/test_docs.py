@@ -235,14 +235,20 @@ def simple_commands(words: Iterator[str]) -> Iterator[list[str]]:
 
 
 def check_flowlake(words: list[str], block: Block) -> None:
-    name, rest = words[0], words[1:]
-    if name not in COMMANDS:
-        name, rest = " ".join(words[:2]), words[2:]
+    name, rest = split_command(words)
     assert name in COMMANDS, f"{block.place}: there is no command {name}"
     try:
         COMMANDS[name].make_context(name, rest, resilient_parsing=False)
     except Exception as error:
         raise AssertionError(f"{block.place}: flowlake {' '.join(words)}: {error!r}") from error
+
+
+def split_command(words: list[str]) -> tuple[str, list[str]]:
+    """A command's name, which is of several words in a group, and what follows it."""
+    for length in range(1, len(words) + 1):
+        if (name := " ".join(words[:length])) in COMMANDS:
+            return name, words[length:]
+    return " ".join(words), []
 
 
 def check_make(words: list[str], block: Block) -> None:
@@ -265,13 +271,10 @@ def test_code_that_does_not_run_parses(block: Block) -> None:
 @pytest.mark.parametrize("page", LINKED, ids=ids)
 def test_commands_in_prose_exist(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    groups = {name.split()[0] for name in COMMANDS if " " in name}
-    for name, rest in re.findall(r"`flowlake ([a-z]+)([^`]*)`", text):
-        if name in groups:
-            inner, _, rest = rest.strip().partition(" ")
-            name = f"{name} {inner}"
+    for words in re.findall(r"`flowlake ([a-z][^`]*)`", text):
+        name, rest = split_command(words.split())
         assert name in COMMANDS, f"{page.name}: flowlake {name}"
-        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", " ".join(rest)):
             assert option in options(name), f"{page.name}: flowlake {name} {option}"
     for target in re.findall(r"`make ([a-z]+)", text):
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

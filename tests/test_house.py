@@ -74,6 +74,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli.tending", "cli.alarms", "cli.inventory"),
     ("cli.keeping", "cli.asking", "cli.sampling"),
     ("cli.translating",),
+    ("cli.setup.policies",),
+    ("cli.setup",),
     ("cli",),
     ("__main__",),
 )

@@ -18,6 +18,7 @@ from flowlake.cli.inventory import inventory
 from flowlake.cli.keeping import convert, inspect, status, verify
 from flowlake.cli.options import note, say
 from flowlake.cli.sampling import sample
+from flowlake.cli.setup import app as setup
 from flowlake.cli.tending import compact, vacuum
 from flowlake.cli.translating import ddl, translate
 from flowlake.errors import FlowLakeError
@@ -56,6 +57,7 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(alarms)
+app.add_typer(setup)
 
 
 def main() -> NoReturn:
