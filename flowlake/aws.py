@@ -1,14 +1,15 @@
 """Who we are to AWS, and what its refusals mean: credentials that stay fresh, errors in words."""
 
+import contextlib
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowlake.errors import StorageError, UsageError
+from flowlake.errors import FlowLakeError, StorageError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +128,52 @@ def tags_of(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
     return {each["Key"]: each.get("Value", "") for each in thing.get(place, [])}
 
 
+def cause_of(error: Exception, rights: str) -> str:
+    """One clause on what a refusal by EC2 or its like means and what to do.
+
+    Args:
+        error: botocore's.
+        rights: the IAM actions that were needed, in words.
+    """
+    answer = getattr(error, "response", {}).get("Error", {})
+    code, said = answer.get("Code", ""), answer.get("Message", "")
+    if re.search(r"UnauthorizedOperation|AccessDenied", code):
+        return f"access is denied: these credentials need {rights}"
+    if re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", code):
+        return "the credentials are not accepted there: check AWS_PROFILE and the region"
+    if re.search(r"RequestLimitExceeded|Throttl", code):
+        return "AWS asks to slow down, and retries did not help: run again later"
+    if re.search(r"Connect|Timeout|Endpoint", type(error).__name__):
+        return "AWS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
+    if said and "Expired" not in code:
+        return f"{' '.join(said.split())[:300].rstrip('.')} ({code})"
+    return explain(f"{type(error).__name__}: {error}")
+
+
 def refused(what: str, error: Exception, rights: str) -> StorageError:
-    """What a refusal by EC2 or its like means and what to do, as an error to raise.
+    """The error to raise for a refusal.
 
     Args:
         what: what was not done, ``The interfaces of eu-west-1 cannot be listed``.
         error: botocore's.
         rights: the IAM actions that were needed, in words.
     """
-    text = f"{type(error).__name__}: {error}"
-    if re.search(r"UnauthorizedOperation|AccessDenied", text):
-        cause = f"access is denied: these credentials need {rights}"
-    elif re.search(r"^\w*(Connect|Timeout|Endpoint)", text):
-        cause = "AWS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
-    elif re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", text):
-        cause = "the credentials are not accepted there: check AWS_PROFILE and the region"
-    else:
-        cause = explain(text)
-    return StorageError(f"{what}: {cause}.")
+    return StorageError(f"{what}: {cause_of(error, rights)}.")
+
+
+@contextlib.contextmanager
+def refusals(what: str, rights: str) -> Iterator[None]:
+    """Turn what AWS refuses within the context into ``refused``'s words; see there.
+
+    Raises:
+        StorageError: instead of botocore's errors, which it makes at run time.
+    """
+    try:
+        yield
+    except FlowLakeError:
+        raise
+    except Exception as error:
+        raise refused(what, error, rights) from error
 
 
 _CAUSES: tuple[tuple[str, str], ...] = (

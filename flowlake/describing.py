@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.aws import Access, account_of, client, refused, tags_of, wanted_regions
-from flowlake.errors import StorageError, UsageError
+from flowlake.aws import Access, account_of, client, refusals, tags_of, wanted_regions
+from flowlake.errors import UsageError
 
 INVENTORY = pl.Schema(
     {
@@ -72,17 +72,12 @@ def described(
     now = datetime.now(UTC)
     taken = {}
     for region in wanted:
-        try:
+        with refusals(f"The interfaces of {region} cannot be listed", _RIGHTS):
             source = f"ec2:{account_of(region, access)}:{region}"
             taken[source] = [
                 {**row, "region": region, "taken_at": now, "source": source}
                 for row in _in_region(region, access)
             ]
-        except StorageError:
-            raise
-        except Exception as error:  # botocore makes its errors at run time
-            what = f"The interfaces of {region} cannot be listed"
-            raise refused(what, error, _RIGHTS) from error
     rows = [row for those in taken.values() for row in those]
     return pl.DataFrame(rows, schema=INVENTORY), list(taken)
 

@@ -20,7 +20,7 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "indicators", "reference", "dask"),
+    ("aws", "addresses", "arns", "indicators", "reference", "dask"),
     ("storage.places", "engines", "flow_logs"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
@@ -43,9 +43,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "writing",
         "enrichment",
     ),
-    ("shapes", "attacks.estates", "detections.access", "reading.detecting", "reading.values"),
-    ("attacks.recording", "reading.careful", "reading.parquet"),
-    ("attacks.drawing", "attacks.radiation", "reading.text"),
+    (
+        *("shapes", "attacks.estates", "detections.access", "reading.detecting"),
+        *("reading.values", "recording"),
+    ),
+    ("attacks.recording", "reading.careful", "reading.parquet", "covering"),
+    ("attacks.drawing", "attacks.radiation", "reading.text", "provisioning"),
     ("attacks.machines", "attacks.scenes"),
     ("attacks.background", "attacks.scans", "attacks.intrusions"),
     ("attacks",),
@@ -74,7 +77,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli.tending", "cli.alarms", "cli.inventory"),
     ("cli.keeping", "cli.asking", "cli.sampling"),
     ("cli.translating",),
-    ("cli.setup.policies",),
+    ("cli.setup.policies", "cli.setup.flow_logs"),
     ("cli.setup",),
     ("cli",),
     ("__main__",),
