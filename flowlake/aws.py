@@ -99,9 +99,19 @@ def client(service: str, region: str, access: Access = Access(), **config: Any) 
 
     aws_settings(access)  # which says in words that there is no profile or no credentials
     chosen: dict[str, Any] = {"connect_timeout": 5, "retries": {"mode": "standard"}} | config
-    return botocore.session.Session(profile=access.profile).create_client(
+    session = botocore.session.Session(profile=access.profile)
+    session.register_component("data_loader", _models())
+    return session.create_client(
         service, region_name=region, config=botocore.config.Config(**chosen)
     )
+
+
+@functools.cache
+def _models() -> Any:
+    """Botocore's descriptions of the services, read once: EC2's takes 0.1 s and more."""
+    import botocore.session
+
+    return botocore.session.Session().get_component("data_loader")
 
 
 def wanted_regions(access: Access, regions: Sequence[str] = ()) -> list[str]:
