@@ -82,14 +82,26 @@ def aws_settings(access: Access) -> AwsSettings:
         ) from error
 
 
-def client(service: str, region: str, access: Access = Access(), **config: Any) -> Any:
+def client(
+    service: str,
+    region: str,
+    access: Access = Access(),
+    *,
+    retries: str = "standard",
+    attempts: int | None = None,
+    connect_timeout: float = 5,
+    read_timeout: float = 60,
+) -> Any:
     """Botocore's client of a service, which finds the endpoint by itself, as the AWS CLI does.
 
     Args:
         service: as botocore names it: ``ec2``, ``logs``, ``sns``.
         region: where.
         access: AWS profile.
-        config: options of botocore's ``Config`` that should not be FlowLake's defaults.
+        retries: botocore's retry mode.
+        attempts: how often a request is made at most; by default the mode's.
+        connect_timeout: in seconds.
+        read_timeout: in seconds.
 
     Raises:
         StorageError: when the profile does not exist or no credentials are found.
@@ -98,12 +110,15 @@ def client(service: str, region: str, access: Access = Access(), **config: Any) 
     import botocore.session
 
     aws_settings(access)  # which says in words that there is no profile or no credentials
-    chosen: dict[str, Any] = {"connect_timeout": 5, "retries": {"mode": "standard"}} | config
     session = botocore.session.Session(profile=access.profile)
     session.register_component("data_loader", _models())
-    return session.create_client(
-        service, region_name=region, config=botocore.config.Config(**chosen)
+    limit = {} if attempts is None else {"total_max_attempts": attempts}
+    config = botocore.config.Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": retries, **limit},
     )
+    return session.create_client(service, region_name=region, config=config)
 
 
 @functools.cache

@@ -172,9 +172,9 @@ def _topics(region: str, access: Access) -> Any:
         "sns",
         region,
         access,
+        attempts=ATTEMPTS,
         connect_timeout=TIMEOUT,
         read_timeout=TIMEOUT,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     )
 
 
