@@ -3,11 +3,12 @@
 import functools
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowlake.errors import StorageError
+from flowlake.errors import StorageError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,72 @@ def aws_settings(access: Access) -> AwsSettings:
             f"The AWS settings cannot be used: {error}; check --profile, AWS_PROFILE and the "
             "files in ~/.aws."
         ) from error
+
+
+def client(service: str, region: str, access: Access = Access(), **config: Any) -> Any:
+    """Botocore's client of a service, which finds the endpoint by itself, as the AWS CLI does.
+
+    Args:
+        service: as botocore names it: ``ec2``, ``logs``, ``sns``.
+        region: where.
+        access: AWS profile.
+        config: options of botocore's ``Config`` that should not be FlowLake's defaults.
+
+    Raises:
+        StorageError: when the profile does not exist or no credentials are found.
+    """
+    import botocore.config
+    import botocore.session
+
+    aws_settings(access)  # which says in words that there is no profile or no credentials
+    chosen: dict[str, Any] = {"connect_timeout": 5, "retries": {"mode": "standard"}} | config
+    return botocore.session.Session(profile=access.profile).create_client(
+        service, region_name=region, config=botocore.config.Config(**chosen)
+    )
+
+
+def wanted_regions(access: Access, regions: Sequence[str] = ()) -> list[str]:
+    """The regions, each once; by default the profile's or the environment's.
+
+    Raises:
+        UsageError: when no region is known.
+        StorageError: when AWS's settings cannot be used.
+    """
+    own = aws_settings(access).region
+    wanted = list(dict.fromkeys(regions or ([own] if own else [])))
+    if not wanted:
+        raise UsageError("No region is known: write --region REGION, or set AWS_REGION.")
+    return wanted
+
+
+def account_of(region: str, access: Access = Access()) -> str:
+    """Whose credentials these are: the account's id. AWS asks for no right to say so."""
+    return str(client("sts", region, access).get_caller_identity()["Account"])
+
+
+def tags_of(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
+    """The tags in one of EC2's answers, by key."""
+    return {each["Key"]: each.get("Value", "") for each in thing.get(place, [])}
+
+
+def refused(what: str, error: Exception, rights: str) -> StorageError:
+    """What a refusal by EC2 or its like means and what to do, as an error to raise.
+
+    Args:
+        what: what was not done, ``The interfaces of eu-west-1 cannot be listed``.
+        error: botocore's.
+        rights: the IAM actions that were needed, in words.
+    """
+    text = f"{type(error).__name__}: {error}"
+    if re.search(r"UnauthorizedOperation|AccessDenied", text):
+        cause = f"access is denied: these credentials need {rights}"
+    elif re.search(r"^\w*(Connect|Timeout|Endpoint)", text):
+        cause = "AWS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
+    elif re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", text):
+        cause = "the credentials are not accepted there: check AWS_PROFILE and the region"
+    else:
+        cause = explain(text)
+    return StorageError(f"{what}: {cause}.")
 
 
 _CAUSES: tuple[tuple[str, str], ...] = (

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.aws import Access, aws_settings, explain
+from flowlake.aws import Access, account_of, client, refused, tags_of, wanted_regions
 from flowlake.errors import StorageError, UsageError
 
 INVENTORY = pl.Schema(
@@ -68,15 +68,12 @@ def described(
         UsageError: when no region is known.
         StorageError: when EC2 cannot be asked.
     """
-    own = aws_settings(access).region
-    wanted = list(dict.fromkeys(regions or ([own] if own else [])))
-    if not wanted:
-        raise UsageError("No region is known: write --region REGION, or set AWS_REGION.")
+    wanted = wanted_regions(access, regions)
     now = datetime.now(UTC)
     taken = {}
     for region in wanted:
         try:
-            source = f"ec2:{_account(region, access)}:{region}"
+            source = f"ec2:{account_of(region, access)}:{region}"
             taken[source] = [
                 {**row, "region": region, "taken_at": now, "source": source}
                 for row in _in_region(region, access)
@@ -84,7 +81,8 @@ def described(
         except StorageError:
             raise
         except Exception as error:  # botocore makes its errors at run time
-            raise _refused(region, error) from error
+            what = f"The interfaces of {region} cannot be listed"
+            raise refused(what, error, _RIGHTS) from error
     rows = [row for those in taken.values() for row in those]
     return pl.DataFrame(rows, schema=INVENTORY), list(taken)
 
@@ -124,28 +122,11 @@ def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
         ) from error
 
 
-def _client(service: str, region: str, access: Access) -> Any:
-    import botocore.config
-    import botocore.session
-
-    aws_settings(access)  # which says in words that there is no profile or no credentials
-    return botocore.session.Session(profile=access.profile).create_client(
-        service,
-        region_name=region,
-        config=botocore.config.Config(connect_timeout=5, retries={"mode": "standard"}),
-    )
-
-
-def _account(region: str, access: Access) -> str:
-    """Whose credentials these are; AWS asks for no right to say so."""
-    return str(_client("sts", region, access).get_caller_identity()["Account"])
-
-
 def _in_region(region: str, access: Access) -> list[dict[str, Any]]:
-    client = _client("ec2", region, access)
+    ec2 = client("ec2", region, access)
 
     def all_of(operation: str, path: str) -> Iterator[Any]:
-        found = client.get_paginator(operation).paginate().search(path)
+        found = ec2.get_paginator(operation).paginate().search(path)
         return (each for each in found if each is not None)
 
     interfaces = list(all_of("describe_network_interfaces", "NetworkInterfaces[]"))
@@ -168,7 +149,7 @@ def _row(
     instance_id = interface.get("Attachment", {}).get("InstanceId")
     subnet_id, vpc_id = interface.get("SubnetId"), interface.get("VpcId")
     subnet = subnets.get(subnet_id or "", {})
-    tags = _tags(interface, "TagSet") | _tags(instances.get(instance_id or "", {}))
+    tags = tags_of(interface, "TagSet") | tags_of(instances.get(instance_id or "", {}))
     private = interface.get("PrivateIpAddresses", [])
     private = sorted(private, key=lambda each: not each.get("Primary"))
     addresses = [
@@ -190,17 +171,13 @@ def _row(
         "instance_id": instance_id,
         "name": tags.get("Name") or None,
         "subnet_id": subnet_id,
-        "subnet_name": _tags(subnet).get("Name") or None,
+        "subnet_name": tags_of(subnet).get("Name") or None,
         "vpc_id": vpc_id,
-        "vpc_name": _tags(vpcs.get(vpc_id or "", {})).get("Name") or None,
+        "vpc_name": tags_of(vpcs.get(vpc_id or "", {})).get("Name") or None,
         "az_id": interface.get("AvailabilityZoneId") or subnet.get("AvailabilityZoneId"),
         "tags": [{"key": key, "value": value} for key, value in sorted(tags.items())],
         "gone": False,
     }
-
-
-def _tags(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
-    return {each["Key"]: each.get("Value", "") for each in thing.get(place, [])}
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
@@ -251,16 +228,3 @@ def _checked(rows: Sequence[Mapping[str, Any]], source: str) -> pl.DataFrame:
         row["gone"] = bool(row["gone"])
         checked.append(row)
     return pl.DataFrame(checked, schema=INVENTORY)
-
-
-def _refused(region: str, error: Exception) -> StorageError:
-    text = f"{type(error).__name__}: {error}"
-    if re.search(r"UnauthorizedOperation|AccessDenied", text):
-        cause = f"access is denied: these credentials need {_RIGHTS}"
-    elif re.search(r"^\w*(Connect|Timeout|Endpoint)", text):
-        cause = "EC2 or STS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
-    elif re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", text):
-        cause = "the credentials are not accepted there: check AWS_PROFILE and the region"
-    else:
-        cause = explain(text)
-    return StorageError(f"The interfaces of {region} cannot be listed: {cause}.")

@@ -21,7 +21,7 @@ ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
     ("aws", "addresses", "indicators", "reference", "dask"),
-    ("storage.places", "engines"),
+    ("storage.places", "engines", "flow_logs"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
         *("storage.wildcards", "storage.events", "storage.inventory"),
