@@ -38,8 +38,8 @@ DRIFT = pl.Schema(
 )
 """A row is a flow log that is not as the baseline has it.
 
-``change`` is ``added``; ``deleted``, with only ``flow_log_id_before``; ``made again``, where another
-flow log records the same resource in its place; or ``changed``, where it has the same id.
+``change`` is ``added``; ``deleted``, with only ``flow_log_id_before``; ``made again``, where
+another flow log records the same resource in its place; or ``changed``, where it has the same id.
 ``differences`` are of ``KEPT``, and empty where it was made again as it was.
 """
 

@@ -6,10 +6,6 @@ from typing import Any
 import polars as pl
 
 from flowlake.advice import advise, listed
-from flowlake.flow_logs import resource_type
-
-RECORDED = ("VPC", "Subnet", "NetworkInterface")
-"""Types of resources whose flow logs record network interfaces."""
 
 RECEIVED = pl.Schema(
     {
@@ -24,17 +20,12 @@ RECEIVED = pl.Schema(
 )
 """What a lake has received of a flow log, or of a log group, of which ``flow_log_id`` is null.
 
-``objects`` are raw objects, or hours of the log group. ``newest`` is the time (UTC) that its records
-go to, to a few minutes. ``interfaces`` are those of the lake's last day.
+``objects`` are raw objects, or hours of the log group. ``newest`` is the time (UTC) that its
+records go to, to a few minutes. ``interfaces`` are those of the lake's last day.
 """
 
+_NESTED = ("interface_id", "subnet_id", "vpc_id")
 _MAKE = "Make a flow log for it, or for the VPC as a whole."
-
-
-def interface_logs(flow_logs: pl.DataFrame) -> pl.DataFrame:
-    """Those of the flow logs that record network interfaces: of a VPC, a subnet, an interface."""
-    kind = pl.col("resource_id").map_elements(resource_type, return_dtype=pl.String)
-    return flow_logs.filter(kind.is_in(RECORDED))
 
 
 def unrecorded(
@@ -70,9 +61,8 @@ def unrecorded(
                 theirs = own.filter(subnet_id=subnet["subnet_id"])
                 yield from _of_subnet(subnet, theirs, recorded)
     ancestors = _ancestors(networks, interfaces)
-    for row in _active(flow_logs).unique("resource_id", keep="first", maintain_order=True).iter_rows(
-        named=True
-    ):
+    of_resource = _active(flow_logs).unique("resource_id", keep="first", maintain_order=True)
+    for row in of_resource.iter_rows(named=True):
         above = (taken.get(each, frozenset()) for each in ancestors.get(row["resource_id"], ()))
         kinds = taken[row["resource_id"]].union(*above)
         if len(kinds) == 1:
@@ -146,11 +136,7 @@ def left_behind(
         if (row["account_id"], row["region"]) not in looked_at or row["flow_log_id"] in known:
             continue
         left = [each for each in row["interfaces"] or () if each in there]
-        dark = [
-            each
-            for each in left
-            if not any(taken.get(there[each][key]) for key in ("interface_id", "subnet_id", "vpc_id"))
-        ]
+        dark = [each for each in left if not any(taken.get(there[each][key]) for key in _NESTED)]
         why = f"The lake has records of it until {row['newest']:%Y-%m-%d %H:%M} UTC."
         if dark:
             why += f" Nobody records these interfaces of it now: {listed(dark)}."
@@ -167,7 +153,9 @@ def place_of(destination: str | None) -> str | None:
     """The bucket, log group or delivery stream of a destination, whatever the folder in it."""
     if destination is None:
         return None
-    return destination.split("/", 1)[0] if ":s3:::" in destination else destination.removesuffix(":*")
+    return (
+        destination.split("/", 1)[0] if ":s3:::" in destination else destination.removesuffix(":*")
+    )
 
 
 def _of_subnet(
@@ -207,7 +195,9 @@ def _nobody(
 
 
 def _active(flow_logs: pl.DataFrame) -> pl.DataFrame:
-    return interface_logs(flow_logs).filter(status="ACTIVE")
+    """The active ones of a VPC, a subnet or an interface: those that record interfaces."""
+    inside = pl.col("resource_id").str.contains("^(?:vpc|subnet|eni)-")
+    return flow_logs.filter(inside, status="ACTIVE")
 
 
 def _kinds(traffic_type: str | None) -> frozenset[str]:

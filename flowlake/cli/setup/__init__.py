@@ -2,6 +2,7 @@
 
 import typer
 
+from flowlake.cli.setup.checking import check
 from flowlake.cli.setup.policies import app as policy
 
 app = typer.Typer(
@@ -13,3 +14,4 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(policy)
+app.command()(check)
