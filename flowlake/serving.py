@@ -77,23 +77,12 @@ def lacking(flow_logs: pl.DataFrame) -> Iterator[dict[str, Any]]:
             )
         lost = {each.name: _missing(each, has) for each in questions()}
         if lost := {name: fields for name, fields in lost.items() if fields}:
-            fields = list(dict.fromkeys(each for those in lost.values() for each in those))
             queries = ", ".join(f"{name} ({', '.join(those)})" for name, those in lost.items())
-            yield advise(
-                "note",
-                "queries",
-                row,
-                f"It cannot answer {queries}.",
-                f"{_ANEW} They are {', '.join(fields)}.",
-            )
-        weak = [each for each in WEAKNESSES if not has.issuperset(each.fields)]
-        if weak:
-            words = "; ".join(
-                f"without {' and '.join(f for f in each.fields if f not in has)}, {each.words} "
-                f"({', '.join(each.kinds)})"
-                for each in weak
-            )
-            yield advise("note", "alarms", row, f"{words[0].upper()}{words[1:]}.", _ANEW)
+            yield advise("note", "queries", row, f"It cannot answer {queries}.", _ANEW)
+        for weak in WEAKNESSES:
+            if missing := " and ".join(field for field in weak.fields if field not in has):
+                why = f"Without {missing}, {weak.words}: {', '.join(weak.kinds)}."
+                yield advise("note", "alarms", row, why, _ANEW)
         only = {"REJECT": WITHOUT_ACCEPT, "ACCEPT": WITHOUT_REJECT}.get(row["traffic_type"])
         if only:
             yield advise(

@@ -59,6 +59,7 @@ HISTORY = "90d"
 """How far back CloudTrail's event history goes (AWS CloudTrail User Guide, "Working with
 CloudTrail event history")."""
 
+_DAMAGE = (*(FlowLakeError, ValueError, LookupError, TypeError, AttributeError, RecursionError),)
 _NAMES = frozenset(name for names in WATCHED.values() for name in names)
 _ANY = re.compile("|".join(sorted(_NAMES)).encode())
 _IDS = re.compile(r"\b(?:fl|vpc|subnet|eni|tgw|tgw-attach|nat)-[0-9a-f]{8,}\b")
@@ -117,7 +118,7 @@ def read_trail(
         try:
             body = b"".join(inflated(open_storage(url, access).get(url))[0])
             return url, list(_rows(body)) if _ANY.search(body) else []
-        except (FlowLakeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except _DAMAGE as error:
             return url, str(error).rstrip(".")
 
     workers = open_storage(urls[0], access).requests_in_flight if urls else 1
@@ -206,20 +207,28 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     caller = record.get("userIdentity") or {}
     who = (caller.get(key) for key in ("arn", "invokedBy", "principalId", "type"))
     asked, answered = record.get("requestParameters") or {}, record.get("responseElements") or {}
-    named = [asked.get("bucketName"), asked.get("logGroupName")]
+    named = [_text(asked.get(key)) for key in ("bucketName", "logGroupName")]
     ids = _IDS.findall(json.dumps([asked, answered]))
     return {
         "event_time": parse_time(record["eventTime"], datetime.now(UTC)),
         "event_name": record["eventName"],
-        "account_id": record.get("recipientAccountId") or caller.get("accountId"),
-        "region": record.get("awsRegion"),
-        "who": next(filter(None, who), None),
-        "source_address": record.get("sourceIPAddress"),
-        "user_agent": record.get("userAgent"),
-        "error_code": record.get("errorCode"),
+        "account_id": _text(record.get("recipientAccountId") or caller.get("accountId")),
+        "region": _text(record.get("awsRegion")),
+        "who": _text(next(filter(None, who), None)),
+        "source_address": _text(record.get("sourceIPAddress")),
+        "user_agent": _text(record.get("userAgent")),
+        "error_code": _text(record.get("errorCode")),
         "resources": list(dict.fromkeys([*filter(None, named), *ids])),
-        "event_id": record.get("eventID"),
+        "event_id": _text(record.get("eventID")),
     }
+
+
+def _text(value: Any) -> str | None:
+    """A value that the caller may have chosen, as text that a frame can hold."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "replace").decode()
 
 
 def _events(
@@ -228,12 +237,12 @@ def _events(
     """The rows in order, an event that two trails deliver once."""
     events = pl.DataFrame(rows, schema=EVENTS).with_row_index("place")
     same = pl.coalesce("event_id", pl.col("place").cast(pl.String))
-    wanted = [pl.col("event_time") >= since] if since is not None else []
+    if since is not None:
+        events = events.filter(pl.col("event_time") >= since)
     if regions:
-        wanted.append(pl.col("region").is_in(regions))
+        events = events.filter(pl.col("region").is_in(regions))
     return (
-        events.filter(wanted)
-        .unique(same, keep="first", maintain_order=True)
+        events.unique(same, keep="first", maintain_order=True)
         .sort("event_time", "place")
         .drop("place")
     )

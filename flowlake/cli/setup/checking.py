@@ -77,7 +77,10 @@ def check(
         access=access(profile, request_payer),
     )
     if done.advice.height or chosen != "table":
-        write(done.advice, chosen, output)
+        shown = done.advice
+        if chosen == "table" and shown["account_id"].drop_nulls().n_unique() < 2:
+            shown = shown.drop("account_id")
+        write(shown, chosen, output)
     (say if chosen == "table" and output is None else note)(_summary(done))
     if save_baseline is not None:
         note(f"Approved as they are: {save_baseline}")
