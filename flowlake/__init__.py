@@ -23,10 +23,18 @@ if TYPE_CHECKING:
         UsageError,
         WorkersLost,
     )
+    from flowlake.flow_logs import described_flow_logs
     from flowlake.indicators import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
+    from flowlake.provisioning import (
+        FlowLogPlan,
+        create_flow_logs,
+        delete_flow_logs,
+        plan_flow_logs,
+    )
+    from flowlake.recording import Recording
     from flowlake.registering import ddl
     from flowlake.rules import read_rules
     from flowlake.status import Status
@@ -44,6 +52,7 @@ __all__ = [
     "DeliveryFailed",
     "Enrichment",
     "FlowLakeError",
+    "FlowLogPlan",
     "Indicator",
     "Inspection",
     "Lake",
@@ -52,6 +61,7 @@ __all__ = [
     "NothingThere",
     "ObjectUnreadable",
     "Progress",
+    "Recording",
     "Report",
     "Status",
     "StorageError",
@@ -62,11 +72,15 @@ __all__ = [
     "backtest",
     "compact",
     "convert",
+    "create_flow_logs",
     "ddl",
+    "delete_flow_logs",
+    "described_flow_logs",
     "inspect",
     "open_lake",
     "parse_indicator",
     "plan",
+    "plan_flow_logs",
     "read_indicators",
     "read_rules",
     "run_alarms",
@@ -95,10 +109,18 @@ _HOMES = {
         "UsageError",
         "WorkersLost",
     ),
+    "flowlake.flow_logs": ("described_flow_logs",),
     "flowlake.indicators": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
+    "flowlake.provisioning": (
+        "FlowLogPlan",
+        "create_flow_logs",
+        "delete_flow_logs",
+        "plan_flow_logs",
+    ),
+    "flowlake.recording": ("Recording",),
     "flowlake.registering": ("ddl",),
     "flowlake.rules": ("read_rules",),
     "flowlake.status": ("Status",),

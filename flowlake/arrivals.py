@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 
 from flowlake.advice import advise
-from flowlake.aws import Access, client, refused
-from flowlake.coverage import RECEIVED
+from flowlake.aws import Access, client, refusals
 from flowlake.errors import FlowLakeError, StorageError
 from flowlake.lake import Lake
 from flowlake.layout import FILE_NAME
 from flowlake.storage import HOUR, open_storage
+from flowlake.watching import RECEIVED
 
 NEWEST = pl.Schema(
     {
@@ -267,13 +267,11 @@ def _slots(folder: str, access: Access) -> dict[str, datetime]:
 
 
 def _in_log_group(row: Mapping[str, Any], access: Access) -> datetime | None:
-    logs = client("logs", row["region"], access)
-    try:
+    what = f"The log group {row['log_group']} cannot be looked into"
+    with refusals(what, "logs:DescribeLogStreams"):
+        logs = client("logs", row["region"], access)
         streams = logs.describe_log_streams(
             logGroupName=row["log_group"], orderBy="LastEventTime", descending=True, limit=1
         )["logStreams"]
-    except Exception as error:  # botocore makes its errors at run time
-        what = f"The log group {row['log_group']} cannot be looked into"
-        raise refused(what, error, "logs:DescribeLogStreams") from error
     stamp = streams[0].get("lastEventTimestamp") if streams else None
     return datetime.fromtimestamp(stamp / 1000, UTC) if stamp else None

@@ -1,14 +1,15 @@
 """Who we are to AWS, and what its refusals mean: credentials that stay fresh, errors in words."""
 
+import contextlib
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowlake.errors import StorageError, UsageError
+from flowlake.errors import FlowLakeError, StorageError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,19 @@ def client(service: str, region: str, access: Access = Access(), **config: Any) 
 
     aws_settings(access)  # which says in words that there is no profile or no credentials
     chosen: dict[str, Any] = {"connect_timeout": 5, "retries": {"mode": "standard"}} | config
-    return botocore.session.Session(profile=access.profile).create_client(
+    session = botocore.session.Session(profile=access.profile)
+    session.register_component("data_loader", _models(session.get_config_variable("data_path")))
+    return session.create_client(
         service, region_name=region, config=botocore.config.Config(**chosen)
     )
+
+
+@functools.cache
+def _models(path: str | None) -> Any:
+    """What botocore knows of AWS's services, read once: each session would read it again."""
+    import botocore.loaders
+
+    return botocore.loaders.create_loader(path)
 
 
 def wanted_regions(access: Access, regions: Sequence[str] = ()) -> list[str]:
@@ -127,24 +138,52 @@ def tags_of(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
     return {each["Key"]: each.get("Value", "") for each in thing.get(place, [])}
 
 
+def cause_of(error: Exception, rights: str) -> str:
+    """One clause on what a refusal by EC2 or its like means and what to do.
+
+    Args:
+        error: botocore's.
+        rights: the IAM actions that were needed, in words.
+    """
+    answer = getattr(error, "response", {}).get("Error", {})
+    code, said = answer.get("Code", ""), answer.get("Message", "")
+    if re.search(r"UnauthorizedOperation|AccessDenied", code):
+        return f"access is denied: these credentials need {rights}"
+    if re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", code):
+        return "the credentials are not accepted there: check AWS_PROFILE and the region"
+    if re.search(r"RequestLimitExceeded|Throttl", code):
+        return "AWS asks to slow down, and retries did not help: run again later"
+    if re.search(r"Connect|Timeout|Endpoint", type(error).__name__):
+        return "AWS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
+    if said and "Expired" not in code:
+        return f"{' '.join(said.split())[:300].rstrip('.')} ({code})"
+    return explain(f"{type(error).__name__}: {error}")
+
+
 def refused(what: str, error: Exception, rights: str) -> StorageError:
-    """What a refusal by EC2 or its like means and what to do, as an error to raise.
+    """The error to raise for a refusal.
 
     Args:
         what: what was not done, ``The interfaces of eu-west-1 cannot be listed``.
         error: botocore's.
         rights: the IAM actions that were needed, in words.
     """
-    text = f"{type(error).__name__}: {error}"
-    if re.search(r"UnauthorizedOperation|AccessDenied", text):
-        cause = f"access is denied: these credentials need {rights}"
-    elif re.search(r"^\w*(Connect|Timeout|Endpoint)", text):
-        cause = "AWS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
-    elif re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", text):
-        cause = "the credentials are not accepted there: check AWS_PROFILE and the region"
-    else:
-        cause = explain(text)
-    return StorageError(f"{what}: {cause}.")
+    return StorageError(f"{what}: {cause_of(error, rights)}.")
+
+
+@contextlib.contextmanager
+def refusals(what: str, rights: str) -> Iterator[None]:
+    """Turn what AWS refuses within the context into ``refused``'s words; see there.
+
+    Raises:
+        StorageError: instead of botocore's errors, which it makes at run time.
+    """
+    try:
+        yield
+    except FlowLakeError:
+        raise
+    except Exception as error:
+        raise refused(what, error, rights) from error
 
 
 _CAUSES: tuple[tuple[str, str], ...] = (

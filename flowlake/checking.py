@@ -12,13 +12,13 @@ from flowlake.advice import advice, advise
 from flowlake.arrivals import deliveries, newest_there, received, stale
 from flowlake.aws import Access, account_of, wanted_regions
 from flowlake.baseline import Region, drift, read_baseline, save_baseline
-from flowlake.coverage import left_behind, overlapping, place_of, unrecorded
 from flowlake.describing import described, described_networks
 from flowlake.errors import StorageError, UsageError
 from flowlake.flow_logs import described_flow_logs
 from flowlake.lake import open_lake
 from flowlake.serving import lacking, unlike
 from flowlake.trails import HISTORY, Trail, called, look_up_events, read_trail
+from flowlake.watching import left_behind, overlapping, place_of, unrecorded
 from flowlake.window import parse_time
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.aws import Access, account_of, client, refused, tags_of, wanted_regions
-from flowlake.errors import StorageError, UsageError
+from flowlake.aws import Access, account_of, client, refusals, tags_of, wanted_regions
+from flowlake.errors import UsageError
 
 INVENTORY = pl.Schema(
     {
@@ -85,17 +85,12 @@ def described(
     now = datetime.now(UTC)
     taken = {}
     for region in wanted:
-        try:
+        with refusals(f"The interfaces of {region} cannot be listed", _RIGHTS):
             source = f"ec2:{account_of(region, access)}:{region}"
             taken[source] = [
                 {**row, "region": region, "taken_at": now, "source": source}
                 for row in _in_region(region, access)
             ]
-        except StorageError:
-            raise
-        except Exception as error:  # botocore makes its errors at run time
-            what = f"The interfaces of {region} cannot be listed"
-            raise refused(what, error, _RIGHTS) from error
     rows = [row for those in taken.values() for row in those]
     return pl.DataFrame(rows, schema=INVENTORY), list(taken)
 
@@ -113,9 +108,11 @@ def described_networks(access: Access = Access(), regions: Sequence[str] = ()) -
     """
     rows = []
     for region in wanted_regions(access, regions):
-        try:
-            vpcs = _all_of(client("ec2", region, access), "describe_vpcs", "Vpcs[]")
-            subnets = _all_of(client("ec2", region, access), "describe_subnets", "Subnets[]")
+        rights = "ec2:DescribeVpcs and ec2:DescribeSubnets"
+        with refusals(f"The VPCs of {region} cannot be listed", rights):
+            ec2 = client("ec2", region, access)
+            vpcs = _all_of(ec2, "describe_vpcs", "Vpcs[]")
+            subnets = _all_of(ec2, "describe_subnets", "Subnets[]")
             rows += [
                 {
                     "account_id": each.get("OwnerId") or account_of(region, access),
@@ -126,11 +123,6 @@ def described_networks(access: Access = Access(), regions: Sequence[str] = ()) -
                 }
                 for each in (*vpcs, *subnets)
             ]
-        except StorageError:
-            raise
-        except Exception as error:  # botocore makes its errors at run time
-            what = f"The VPCs of {region} cannot be listed"
-            raise refused(what, error, "ec2:DescribeVpcs and ec2:DescribeSubnets") from error
     frame = pl.DataFrame(rows, schema=NETWORKS)
     return frame.sort("region", "vpc_id", "subnet_id", nulls_last=False)
 

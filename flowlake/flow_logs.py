@@ -6,8 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.aws import Access, account_of, client, refused, tags_of, wanted_regions
-from flowlake.errors import StorageError
+from flowlake.aws import Access, account_of, client, refusals, tags_of, wanted_regions
 
 FLOW_LOGS = pl.Schema(
     {
@@ -66,6 +65,20 @@ def resource_type(resource_id: str) -> str | None:
     return RESOURCE_TYPES.get(found[1]) if found else None
 
 
+def destination_place(flow_log: Mapping[str, Any]) -> str:
+    """Where a row of ``FLOW_LOGS`` delivers to, as `flowlake convert` takes it.
+
+    That is ``s3://BUCKET/PREFIX`` or ``cloudwatch://GROUP?region=REGION``; of a delivery stream it
+    is the ARN, which no conversion takes.
+    """
+    destination = str(flow_log["destination"])
+    if flow_log["destination_type"] == "s3":
+        return f"s3://{destination.partition(':::')[2]}".rstrip("/")
+    if flow_log["log_group"]:
+        return f"cloudwatch://{flow_log['log_group']}?region={flow_log['region']}"
+    return destination
+
+
 def described_flow_logs(access: Access = Access(), regions: Sequence[str] = ()) -> pl.DataFrame:
     """Ask EC2 for an account's flow logs in some regions, with DescribeFlowLogs.
 
@@ -82,16 +95,16 @@ def described_flow_logs(access: Access = Access(), regions: Sequence[str] = ()) 
     """
     rows: list[dict[str, Any]] = []
     for region in wanted_regions(access, regions):
-        try:
+        with refusals(f"The flow logs of {region} cannot be listed", _RIGHTS):
             where = {"region": region, "account_id": account_of(region, access)}
             rows += [{**_row(each), **where} for each in _flow_logs(region, access)]
-        except StorageError:
-            raise
-        except Exception as error:  # botocore makes its errors at run time
-            what = f"The flow logs of {region} cannot be listed"
-            raise refused(what, error, _RIGHTS) from error
     frame = pl.DataFrame(rows, schema=FLOW_LOGS)
     return frame.sort("region", "resource_id", "created_at", "flow_log_id", maintain_order=True)
+
+
+def batches(ids: Sequence[str], most: int) -> Iterator[list[str]]:
+    """As many ids at a time as AWS takes."""
+    return (list(ids[first : first + most]) for first in range(0, len(ids), most))
 
 
 def _flow_logs(region: str, access: Access) -> Iterator[Mapping[str, Any]]:

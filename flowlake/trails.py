@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.aws import Access, client, refused, wanted_regions
-from flowlake.errors import FlowLakeError, StorageError
+from flowlake.aws import Access, client, refusals, wanted_regions
+from flowlake.errors import FlowLakeError
 from flowlake.reading.compression import inflated
 from flowlake.storage import Keep, canonical, open_source, open_storage
 from flowlake.window import parse_time
@@ -150,17 +150,13 @@ def look_up_events(
     rows: list[dict[str, Any]] = []
     chosen = {} if since is None else {"StartTime": since}
     for region in wanted_regions(access, regions):
-        try:
+        what = f"The events of CloudTrail in {region} cannot be looked up"
+        with refusals(what, "cloudtrail:LookupEvents"):
             pages = client("cloudtrail", region, access).get_paginator("lookup_events")
             for name in sorted(_NAMES):
                 wanted = [{"AttributeKey": "EventName", "AttributeValue": name}]
                 for page in pages.paginate(LookupAttributes=wanted, **chosen):
                     rows += _rows(json.dumps({"Events": page["Events"]}, default=str).encode())
-        except StorageError:
-            raise
-        except Exception as error:  # botocore makes its errors at run time
-            what = f"The events of CloudTrail in {region} cannot be looked up"
-            raise refused(what, error, "cloudtrail:LookupEvents") from error
     return Trail(_events(rows, since, ()))
 
 

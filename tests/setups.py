@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 
 from flowlake.arrivals import NEWEST
-from flowlake.coverage import RECEIVED
 from flowlake.describing import INVENTORY, NETWORKS
 from flowlake.fields import DEFAULT_FORMAT
 from flowlake.flow_logs import FLOW_LOGS
+from flowlake.watching import RECEIVED
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 NOW = datetime(2026, 1, 14, 12, tzinfo=UTC)

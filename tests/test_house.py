@@ -20,7 +20,7 @@ FACE = "__init__"
 ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
-    ("aws", "addresses", "indicators", "reference", "dask"),
+    ("aws", "addresses", "arns", "indicators", "reference", "dask"),
     ("storage.places", "engines", "flow_logs"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
     ("layout", "queries", "wording", "describing", "detections.incidents", "detections.wording"),
     ("advice", "baseline"),
-    ("coverage",),
+    ("watching",),
     ("detections.connections",),
     ("detections.contacts", "detections.evidence"),
     ("detections.crowds",),
@@ -45,10 +45,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "writing",
         "enrichment",
     ),
-    ("shapes", "attacks.estates", "detections.access", "reading.detecting", "reading.values"),
+    (
+        *("shapes", "attacks.estates", "detections.access", "reading.detecting"),
+        *("reading.values", "recording"),
+    ),
     ("trails",),
-    ("attacks.recording", "reading.careful", "reading.parquet"),
-    ("attacks.drawing", "attacks.radiation", "reading.text"),
+    ("attacks.recording", "reading.careful", "reading.parquet", "covering"),
+    ("attacks.drawing", "attacks.radiation", "reading.text", "provisioning"),
     ("attacks.machines", "attacks.scenes"),
     ("attacks.background", "attacks.scans", "attacks.intrusions"),
     ("attacks",),
@@ -80,7 +83,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli.keeping", "cli.asking", "cli.sampling"),
     ("cli.translating",),
     ("cli.setup.checking",),
-    ("cli.setup.policies",),
+    ("cli.setup.policies", "cli.setup.flow_logs"),
     ("cli.setup",),
     ("cli",),
     ("__main__",),

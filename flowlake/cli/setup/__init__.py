@@ -3,6 +3,7 @@
 import typer
 
 from flowlake.cli.setup.checking import check
+from flowlake.cli.setup.flow_logs import disable, enable, list_
 from flowlake.cli.setup.policies import app as policy
 
 app = typer.Typer(
@@ -15,3 +16,6 @@ app = typer.Typer(
 )
 app.add_typer(policy)
 app.command()(check)
+app.command()(enable)
+app.command("list")(list_)
+app.command()(disable)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowlake.cli.options import (
+    AskedRegionsOption,
     FormatOption,
     OutputOption,
     PayerOption,
@@ -33,10 +34,7 @@ def check(
             help="The lake that should have their records; else the destinations are looked into.",
         ),
     ] = None,
-    region: Annotated[
-        list[str] | None,
-        typer.Option("--region", metavar="REGION", help="Look at this region; may be repeated."),
-    ] = None,
+    region: AskedRegionsOption = None,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Compare with the flow logs approved in FILE or s3://…."),

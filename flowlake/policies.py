@@ -1,0 +1,338 @@
+"""IAM policies with just the rights that FlowLake uses: what a person or a role may do.
+
+Each function returns a policy document, as ``json.dumps`` writes it for AWS. Actions stand on the
+ARNs that were given. ``*`` stands where AWS has nothing smaller to name (Service Authorization
+Reference: the actions without a resource type), in a statement of its own whose ``Sid`` says what
+for. That FlowLake makes these requests and no others is recorded by ``tests/test_least_rights.py``.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any
+
+from flowlake import arns
+from flowlake.errors import UsageError
+
+Policy = dict[str, Any]
+"""A policy document."""
+
+Statement = dict[str, Any]
+
+LONGEST = 6_144
+"""Characters that a managed policy may have, white space aside (IAM User Guide, "IAM and STS
+quotas"). An inline policy of a role may have 10,240, all of a user's 2,048."""
+
+READ = ("s3:GetObject",)
+"""GetObject and HeadObject."""
+
+WRITE = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
+"""What a lake is kept with. A large file is put in parts, which is all PutObject but for giving up:
+AbortMultipartUpload is in no default (Amazon S3 User Guide, "Multipart upload API and
+permissions": the initiator may, unless only a role's session was), and parts that are not given up
+are paid for until a lifecycle rule ends them. obstore and delta-rs give up by themselves."""
+
+DESCRIBE_INTERFACES = (
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+)
+"""What `flowlake inventory` asks."""
+
+RECORDED = ("vpc", "subnet", "network-interface", "transit-gateway", "transit-gateway-attachment")
+"""What a flow log can be on, by the names in their ARNs."""
+
+
+def document(*statements: Statement) -> Policy:
+    """A policy of these statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def allow(
+    sid: str,
+    actions: Iterable[str],
+    resources: Iterable[str],
+    condition: dict[str, Any] | None = None,
+) -> Statement:
+    """A statement that allows; one of a kind stands alone, as AWS's own policies have it."""
+    statement = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": one_or_all(sorted(actions)),
+        "Resource": one_or_all(resources),
+    }
+    return {**statement, "Condition": condition} if condition else statement
+
+
+def one_or_all(values: Iterable[str]) -> Any:
+    """A list, or what is alone in it."""
+    listed = list(dict.fromkeys(values))
+    return listed[0] if len(listed) == 1 else listed
+
+
+def length(policy: Policy) -> int:
+    """The characters of a policy that AWS counts: all but white space."""
+    import json
+
+    return len("".join(json.dumps(policy, ensure_ascii=False).split()))
+
+
+def reader(
+    places: Sequence[str], *, kms_keys: Sequence[str] = (), partition: str | None = None
+) -> Policy:
+    """List and read: flow logs, to convert them, or a lake, to ask it. Nothing can be written.
+
+    Args:
+        places: ``s3://BUCKET`` or ``s3://BUCKET/PREFIX``.
+        kms_keys: ARNs of the keys that the objects are encrypted with, if with SSE-KMS.
+        partition: ``aws`` by default, or what the keys say.
+
+    Raises:
+        UsageError: for a name that is none of AWS's.
+    """
+    part = _partition(partition, kms_keys)
+    return document(
+        *_objects("", places, READ, part), *_through("s3", "Decrypt", ("kms:Decrypt",), kms_keys)
+    )
+
+
+def writer(lake: str, *, kms_keys: Sequence[str] = (), partition: str | None = None) -> Policy:
+    """Keep a lake: convert into it, compact it, vacuum it, note the alarms' findings in it.
+
+    Args:
+        lake: ``s3://BUCKET/PREFIX``.
+        kms_keys: ARNs of the keys that the bucket encrypts with, if with SSE-KMS.
+        partition: ``aws`` by default, or what the keys say.
+
+    Raises:
+        UsageError: for a name that is none of AWS's.
+    """
+    part = _partition(partition, kms_keys)
+    # GenerateDataKey for each object; Decrypt to read, and to put in parts (AWS re:Post, "upload
+    # a large file to Amazon S3 with encryption using an AWS KMS key")
+    key = ("kms:Decrypt", "kms:GenerateDataKey")
+    return document(
+        *_objects("Lake", [lake], WRITE, part), *_through("s3", "EncryptLake", key, kms_keys)
+    )
+
+
+def alarms(topics: Sequence[str], *, kms_keys: Sequence[str] = ()) -> Policy:
+    """Publish findings to SNS topics; evaluating them needs ``writer`` on the lake besides.
+
+    Args:
+        topics: their ARNs.
+        kms_keys: ARNs of the keys that the topics are encrypted with, if they are.
+
+    Raises:
+        UsageError: for an ARN that is no topic's or no key's.
+    """
+    named = [arns.arn(each, "sns").text for each in topics]
+    # Amazon SNS Developer Guide, "Managing Amazon SNS encryption keys and costs"
+    key = ("kms:Decrypt", "kms:GenerateDataKey")
+    return document(
+        allow("PublishFindings", ["sns:Publish"], named),
+        *_through("sns", "EncryptFindings", key, kms_keys),
+    )
+
+
+def inventory(regions: Sequence[str] = ()) -> Policy:
+    """Ask EC2 for the network interfaces and their names; keeping them needs ``writer``.
+
+    Args:
+        regions: only these; all by default.
+
+    Raises:
+        UsageError: for a region that is none.
+    """
+    return document(
+        allow("DescribeHasNoResources", DESCRIBE_INTERFACES, ["*"], _in_regions(regions))
+    )
+
+
+def log_groups(groups: Sequence[str], *, account: str, region: str) -> Policy:
+    """Read flow logs from CloudWatch Logs: what ``cloudwatch://GROUP`` as a source needs.
+
+    Args:
+        groups: their names.
+        account: whose they are.
+        region: where they are.
+
+    Raises:
+        UsageError: for a name that is none of AWS's.
+    """
+    named = [log_group_arn(each, account, region) for each in groups]
+    return document(
+        allow("ReadEvents", ["logs:FilterLogEvents"], named),
+        allow("FindGroupsHasNoResources", ["logs:DescribeLogGroups"], ["*"]),
+        allow("FormatsHaveNoResources", ["ec2:DescribeFlowLogs"], ["*"], _in_regions([region])),
+    )
+
+
+def log_group_arn(group: str, account: str, region: str) -> str:
+    """The ARN that policies name a log group by, with its streams: it ends in ``:*``.
+
+    Amazon CloudWatch Logs User Guide, "Resource types": without that end it is for tags only.
+    """
+    place = f"{arns.partition_of(region)}:logs:{region}:{arns.account_id(account)}"
+    return f"arn:{place}:log-group:{arns.log_group(group)}:*"
+
+
+def function(
+    name: str,
+    *,
+    queue: str,
+    sources: Sequence[str],
+    lake: str,
+    alarms_file: str | None = None,
+    topics: Sequence[str] = (),
+    kms_keys: Sequence[str] = (),
+) -> Policy:
+    """The role of the Lambda function that converts what its queue names, and runs alarms.
+
+    Args:
+        name: the function's.
+        queue: the ARN of its queue.
+        sources: where the flow logs are, ``s3://BUCKET/PREFIX``; they are read and never listed.
+        lake: the lake, ``s3://BUCKET/PREFIX``.
+        alarms_file: ``alarms.toml``, if it is an ``s3://`` object.
+        topics: ARNs of the topics that it names.
+        kms_keys: ARNs of keys that the flow logs or the lake are encrypted with.
+
+    Raises:
+        UsageError: for a name that is none of AWS's.
+    """
+    source = arns.arn(queue, "sqs")
+    group = log_group_arn(f"/aws/lambda/{arns.function_name(name)}", source.account, source.region)
+    kept = writer(lake, kms_keys=kms_keys, partition=source.partition)["Statement"]
+    read = _named_objects(sources, source.partition)
+    told = alarms(topics)["Statement"] if topics else []
+    # AWS Lambda Developer Guide, "Using Lambda with Amazon SQS", execution role permissions
+    polled = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+    logged = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
+    return document(
+        allow("TakeMessages", polled, [source.text]),
+        allow("ReadFlowLogs", READ, read),
+        *kept,
+        *([_one_object("ReadAlarms", alarms_file, source.partition)] if alarms_file else []),
+        *told,
+        allow("WriteLog", logged, [group]),
+    )
+
+
+def task(
+    *,
+    sources: Sequence[str],
+    lake: str,
+    alarms_file: str | None = None,
+    topics: Sequence[str] = (),
+    kms_keys: Sequence[str] = (),
+    partition: str | None = None,
+) -> Policy:
+    """The role of a scheduled `flowlake convert`, with alarms or without: it lists its sources.
+
+    Raises:
+        UsageError: for a name that is none of AWS's.
+    """
+    part = _partition(partition, kms_keys)
+    told = alarms(topics)["Statement"] if topics else []
+    return document(
+        *_objects("FlowLogs", sources, READ, part),
+        *writer(lake, kms_keys=kms_keys, partition=part)["Statement"],
+        *([_one_object("ReadAlarms", alarms_file, part)] if alarms_file else []),
+        *told,
+    )
+
+
+def _objects(
+    what: str, places: Sequence[str], actions: Sequence[str], partition: str
+) -> list[Statement]:
+    """Listing and using the objects below places; a listing's rights are for each bucket.
+
+    S3 tells that an object is not there (404) only to who may list it, else it says 403; and it
+    takes the object's name for the prefix then. So the prefix itself is among those allowed.
+    """
+    if not places:
+        raise UsageError("Name at least one place, s3://BUCKET/PREFIX.")
+    prefixes: dict[str, list[str]] = {}
+    for place in map(arns.s3_place, places):
+        prefixes.setdefault(place.bucket, []).append(place.prefix)
+    statements = []
+    for number, (bucket, within) in enumerate(prefixes.items(), start=1):
+        named = [name for each in within for name in (each, f"{each}/*")]
+        condition = {"StringLike": {"s3:prefix": named}} if all(within) else None
+        sid = f"List{what}{number if len(prefixes) > 1 else ''}"
+        statements.append(
+            allow(sid, ["s3:ListBucket"], [f"arn:{partition}:s3:::{bucket}"], condition)
+        )
+    sid = f"{'Keep' if 's3:PutObject' in actions else 'Read'}{what}"
+    return [*statements, allow(sid, actions, _named_objects(places, partition))]
+
+
+def _named_objects(places: Sequence[str], partition: str) -> list[str]:
+    """The object that has the prefix for its name, and those below."""
+    named = []
+    for bucket, prefix in map(arns.s3_place, places):
+        root = f"arn:{partition}:s3:::{bucket}/"
+        named += [root + prefix, f"{root}{prefix}/*"] if prefix else [root + "*"]
+    return named
+
+
+def _one_object(sid: str, url: str, partition: str) -> Statement:
+    bucket, key = arns.s3_place(url)
+    if not key:
+        raise UsageError(f"{url!r} names no object: write s3://BUCKET/KEY.")
+    return allow(sid, READ, [f"arn:{partition}:s3:::{bucket}/{key}"])
+
+
+def _through(
+    service: str, sid: str, actions: Sequence[str], keys: Sequence[str]
+) -> list[Statement]:
+    """The use of keys, through a service only (AWS KMS Developer Guide, ``kms:ViaService``)."""
+    found = [arns.arn(key, "kms") for key in keys]
+    if not found:
+        return []
+    via = [f"{service}.{key.region}.amazonaws.com*" for key in found]  # .cn follows in China
+    condition = {"StringLike": {"kms:ViaService": one_or_all(via)}}
+    return [allow(sid, actions, [key.text for key in found], condition)]
+
+
+def _in_regions(regions: Sequence[str]) -> dict[str, Any] | None:
+    if not regions:
+        return None
+    arns.one_partition(regions)
+    return {"StringEquals": {"ec2:Region": one_or_all(regions)}}
+
+
+def _partition(given: str | None, keys: Sequence[str]) -> str:
+    said = {arns.arn(key, "kms").partition for key in keys}
+    said |= {arns.partition(given)} if given else set()
+    if len(said) > 1:
+        raise UsageError("What is named is of more than one partition: a policy is for one.")
+    return said.pop() if said else "aws"
+
+
+def setup(
+    account: str,
+    regions: Sequence[str],
+    *,
+    role: str | None = None,
+) -> Policy:
+    """Make, list, check and end flow logs: what `flowlake setup` itself needs.
+
+    Args:
+        account: whose flow logs.
+        regions: where.
+        role: the ARN of the role that delivers to CloudWatch Logs, if any flow log does.
+
+    Raises:
+        UsageError: for a name that is none of AWS's.
+    """
+    part = arns.one_partition(regions)
+    place = [f"arn:{part}:ec2:{region}:{arns.account_id(account)}" for region in regions]
+    flow_logs = [f"{each}:vpc-flow-log/*" for each in place]
+    recorded = [f"{each}:{kind}/*" for each, kind in product(place, RECORDED)]
+    statements = [
+        allow("MakeFlowLogs", ["ec2:CreateFlowLogs"], [*flow_logs, *recorded]),
+        allow("EndFlowLogs", ["ec2:DeleteFlowLogs"], flow_logs),
+    ]
+    return document(*statements)
