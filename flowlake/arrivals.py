@@ -45,10 +45,11 @@ def received(lake: Lake) -> pl.DataFrame:
         LakeError: when the lake cannot be read.
     """
     known = ["account_id", "region", "flow_log_id", "log_group"]
-    ledger = lake.objects().filter(state="converted")
+    ledger = lake.objects().filter(pl.col("rows") > 0, state="converted")
     group = pl.col("url").str.extract_groups(HOUR.pattern).struct.field("group")
     lasts = pl.when(group.is_null()).then(pl.duration()).otherwise(pl.duration(hours=1))
-    ledger = ledger.with_columns(log_group=group, newest=pl.col("slot") + lasts)
+    until = pl.min_horizontal(pl.col("slot") + lasts, "converted_at")
+    ledger = ledger.with_columns(log_group=group, newest=until)
     named = ledger.filter(pl.any_horizontal(pl.col("flow_log_id", "log_group").is_not_null()))
     summed = named.group_by(known).agg(objects=pl.len().cast(pl.Int64), newest=pl.max("newest"))
     last = max((until for _, until in lake.spans()), default=None)

@@ -18,7 +18,7 @@ from tests.setups import ACCOUNT, REGION, flow_log, flow_logs
 
 HERE = [(ACCOUNT, REGION)]
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "traffic_type": st.sampled_from(["ALL", "ACCEPT", "REJECT"]),
     "destination_type": st.sampled_from(["s3", "cloud-watch-logs", "kinesis-data-firehose"]),

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import polars as pl
 import pytest
+from moto.logs.models import logs_backends
 from typer.testing import CliRunner
 
 import flowlake as fl
@@ -512,7 +513,9 @@ def test_an_hour_of_a_log_group_counts_to_its_end(moto: str, tmp_path: Path) -> 
     logs = boto3.client("logs")
     logs.create_log_group(logGroupName="/vpc")
     logs.create_log_stream(logGroupName="/vpc", logStreamName="eni-1-all")
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=30)
+    group = logs_backends[ACCOUNT][REGION].groups["/vpc"]
+    group.creation_time = hour.replace(tzinfo=None)  # moto stamps a group with now
     end = int(hour.timestamp()) + 60
     line = f"2 {ACCOUNT} eni-1 10.0.0.4 10.0.0.5 50000 443 6 5 840 {end - 60} {end} ACCEPT OK"
     event = {"timestamp": int(hour.timestamp() * 1000), "message": line}
