@@ -100,18 +100,18 @@ def client(service: str, region: str, access: Access = Access(), **config: Any) 
     aws_settings(access)  # which says in words that there is no profile or no credentials
     chosen: dict[str, Any] = {"connect_timeout": 5, "retries": {"mode": "standard"}} | config
     session = botocore.session.Session(profile=access.profile)
-    session.register_component("data_loader", _models(session.get_config_variable("data_path")))
+    session.register_component("data_loader", _models())
     return session.create_client(
         service, region_name=region, config=botocore.config.Config(**chosen)
     )
 
 
 @functools.cache
-def _models(path: str | None) -> Any:
-    """What botocore knows of AWS's services, read once: each session would read it again."""
-    import botocore.loaders
+def _models() -> Any:
+    """Botocore's descriptions of the services, read once: EC2's takes 0.1 s and more."""
+    import botocore.session
 
-    return botocore.loaders.create_loader(path)
+    return botocore.session.Session().get_component("data_loader")
 
 
 def wanted_regions(access: Access, regions: Sequence[str] = ()) -> list[str]:

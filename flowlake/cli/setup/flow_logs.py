@@ -211,7 +211,7 @@ def disable(
     from flowlake.rendering import Format, some
 
     wanted = checked_ids(flow_log_ids)
-    if not yes and not sys.stdin.isatty():
+    if not yes and not _can_ask():
         raise UsageError("Nobody can be asked here: add --yes to delete them.")
     reach = access(profile, False)
     where = wanted_regions(reach, [region] if region else [])[0]
@@ -272,6 +272,10 @@ def _pair(option: str, text: str) -> tuple[str, str]:
         form = "KEY=VALUE" if option == "--tag" else "OF=KEY, such as instance=Name"
         raise UsageError(f"{option} is written {form}, not {text!r}.")
     return key, value
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _show_commands(plan: "FlowLogPlan", profile: str | None) -> None:
