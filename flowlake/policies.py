@@ -39,6 +39,24 @@ DESCRIBE_INTERFACES = (
 )
 """What `flowlake inventory` asks."""
 
+DESCRIBE_SETUP = (
+    *DESCRIBE_INTERFACES,
+    "ec2:DescribeFlowLogs",
+    "ec2:DescribeTransitGatewayAttachments",
+)
+"""What `flowlake setup` asks EC2."""
+
+DELIVER = ("logs:CreateLogDelivery", "logs:DeleteLogDelivery")
+"""What CreateFlowLogs and DeleteFlowLogs do for whom calls them (Amazon VPC User Guide, "Publish
+flow logs to Amazon S3"); these two actions take no resource."""
+
+LIST_CLUSTERS = ("ecs:ListClusters", "ecs:ListServices", "ecs:ListTaskDefinitions")
+LIST_IN_CLUSTERS = ("ecs:ListContainerInstances", "ecs:ListTasks")
+"""What who creates a flow log with fields ``ecs-…`` must be allowed (Amazon VPC User Guide, "Flow
+log records"); the first three have no resource."""
+
+FLOW_LOGS_SERVICE = "vpc-flow-logs.amazonaws.com"
+
 RECORDED = ("vpc", "subnet", "network-interface", "transit-gateway", "transit-gateway-attachment")
 """What a flow log can be on, by the names in their ARNs."""
 
@@ -92,7 +110,8 @@ def reader(
     """
     part = _partition(partition, kms_keys)
     return document(
-        *_objects("", places, READ, part), *_through("s3", "Decrypt", ("kms:Decrypt",), kms_keys)
+        *_objects("Objects", places, READ, part),
+        *_through("s3", "Decrypt", ("kms:Decrypt",), kms_keys),
     )
 
 
@@ -243,10 +262,74 @@ def task(
     )
 
 
+def setup(
+    account: str,
+    regions: Sequence[str],
+    *,
+    destinations: Sequence[str] = (),
+    role: str | None = None,
+    tag_fields: bool = False,
+    read_only: bool = False,
+) -> Policy:
+    """Create, list, check and delete flow logs: what `flowlake setup` itself needs.
+
+    A bucket's policy is no part of it: who may change that and creates a flow log has AWS replace
+    it (Amazon VPC User Guide, "Amazon S3 bucket permissions for flow logs").
+
+    Args:
+        account: whose flow logs.
+        regions: where.
+        destinations: where they go, ``s3://BUCKET/PREFIX`` or ``cloudwatch://GROUP``: what is there
+            is listed, to see whether anything arrives.
+        role: the ARN of the role that delivers to CloudWatch Logs, if there is one.
+        tag_fields: whether flow logs with fields of tags are created, for which EC2 makes its
+            service-linked role (Amazon VPC User Guide, "Using service-linked roles").
+        read_only: only list and check.
+
+    Raises:
+        UsageError: for a name that is none of AWS's.
+    """
+    part = arns.one_partition(regions)
+    places = [f"arn:{part}:ec2:{region}:{arns.account_id(account)}" for region in regions]
+    flow_logs = [f"{each}:vpc-flow-log/*" for each in places]
+    recorded = [f"{each}:{kind}/*" for each, kind in product(places, RECORDED)]
+    in_ecs = [f"arn:{part}:ecs:{region}:{account}" for region in regions]
+    containers = [
+        f"{each}:{kind}" for each, kind in product(in_ecs, ("cluster/*", "container-instance/*/*"))
+    ]
+    tagging = {"StringEquals": {"ec2:CreateAction": "CreateFlowLogs"}}
+    changes = [
+        allow("CreateFlowLogs", ["ec2:CreateFlowLogs"], [*flow_logs, *recorded]),
+        allow("TagNewFlowLogs", ["ec2:CreateTags"], flow_logs, tagging),
+        allow("DeleteFlowLogs", ["ec2:DeleteFlowLogs"], flow_logs),
+        allow("DeliveryHasNoResources", DELIVER, ["*"]),
+        allow("EcsFieldsHaveNoResources", LIST_CLUSTERS, ["*"]),
+        allow("EcsFields", LIST_IN_CLUSTERS, containers),
+    ]
+    if tag_fields:
+        linked = f"arn:{part}:iam::{account}:role/aws-service-role/{FLOW_LOGS_SERVICE}/*"
+        by_name = {"StringEquals": {"iam:AWSServiceName": FLOW_LOGS_SERVICE}}
+        changes.append(allow("TagFields", ["iam:CreateServiceLinkedRole"], [linked], by_name))
+    if role is not None:
+        service = {"StringEquals": {"iam:PassedToService": FLOW_LOGS_SERVICE}}
+        passed = arns.arn(role, "iam").text
+        changes.append(allow("PassDeliveryRole", ["iam:PassRole"], [passed], service))
+    buckets = [each for each in destinations if not each.startswith("cloudwatch://")]
+    groups = [each for each in destinations if each not in buckets]
+    named = [log_group_arn(each, account, where) for each, where in product(groups, regions)]
+    return document(
+        *([] if read_only else changes),
+        allow("DescribeHasNoResources", DESCRIBE_SETUP, ["*"], _in_regions(regions)),
+        allow("TrailHasNoResources", ["cloudtrail:LookupEvents"], ["*"]),
+        *(_objects("Delivered", buckets, READ, part) if buckets else []),
+        *([allow("LookIntoGroups", ["logs:DescribeLogStreams"], named)] if named else []),
+    )
+
+
 def _objects(
     what: str, places: Sequence[str], actions: Sequence[str], partition: str
 ) -> list[Statement]:
-    """Listing and using the objects below places; a listing's rights are for each bucket.
+    """Listing and using the objects below places.
 
     S3 tells that an object is not there (404) only to who may list it, else it says 403; and it
     takes the object's name for the prefix then. So the prefix itself is among those allowed.
@@ -309,30 +392,3 @@ def _partition(given: str | None, keys: Sequence[str]) -> str:
     if len(said) > 1:
         raise UsageError("What is named is of more than one partition: a policy is for one.")
     return said.pop() if said else "aws"
-
-
-def setup(
-    account: str,
-    regions: Sequence[str],
-    *,
-    role: str | None = None,
-) -> Policy:
-    """Make, list, check and end flow logs: what `flowlake setup` itself needs.
-
-    Args:
-        account: whose flow logs.
-        regions: where.
-        role: the ARN of the role that delivers to CloudWatch Logs, if any flow log does.
-
-    Raises:
-        UsageError: for a name that is none of AWS's.
-    """
-    part = arns.one_partition(regions)
-    place = [f"arn:{part}:ec2:{region}:{arns.account_id(account)}" for region in regions]
-    flow_logs = [f"{each}:vpc-flow-log/*" for each in place]
-    recorded = [f"{each}:{kind}/*" for each, kind in product(place, RECORDED)]
-    statements = [
-        allow("MakeFlowLogs", ["ec2:CreateFlowLogs"], [*flow_logs, *recorded]),
-        allow("EndFlowLogs", ["ec2:DeleteFlowLogs"], flow_logs),
-    ]
-    return document(*statements)

@@ -27,6 +27,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("storage.wildcards", "storage.events", "storage.inventory"),
     ),
     ("storage.object_list",),
+    ("policies",),
+    ("log_delivery",),
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
     ("layout", "queries", "wording", "describing", "detections.incidents", "detections.wording"),
     ("advice", "baseline"),
