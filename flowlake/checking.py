@@ -84,7 +84,7 @@ def check_flow_logs(
     newest = newest_there(_chosen(missed, flow_log_ids), access, now)
     found = [
         *deliveries(flow_logs, newest, in_lake, now),
-        *lacking(flow_logs),
+        *lacking(_chosen(flow_logs, flow_log_ids)),
         *unlike(flow_logs),
         *unrecorded(flow_logs, networks, interfaces),
         *overlapping(flow_logs, networks, interfaces),

@@ -1,7 +1,7 @@
 """Whether flow logs have the fields that queries and alarms want, and whether they are alike."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -60,38 +60,54 @@ _ANEW = (
 
 
 def lacking(flow_logs: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Tell which saved queries and which alarms a flow log's fields do not serve.
+    """Tell which saved queries and which alarms the fields of flow logs do not serve.
+
+    Those of one account and region that have the same fields and traffic are told of together, in
+    rows on the first of them.
 
     Args:
         flow_logs: of ``FLOW_LOGS``; those of transit gateways have fields of their own.
     """
-    for row in _of_vpcs(flow_logs).iter_rows(named=True):
-        has = set(row["fields"])
-        if without := [name for name in DEFAULT_FORMAT if name not in has]:
-            yield advise(
-                "warning",
-                "fields",
-                row,
-                f"Its format lacks {listed(without, 14)}, which most queries and alarms read.",
-                _ANEW,
-            )
-        lost = {each.name: _missing(each, has) for each in questions()}
-        if lost := {name: fields for name, fields in lost.items() if fields}:
-            queries = ", ".join(f"{name} ({', '.join(those)})" for name, those in lost.items())
-            yield advise("note", "queries", row, f"It cannot answer {queries}.", _ANEW)
-        for weak in WEAKNESSES:
-            if missing := " and ".join(field for field in weak.fields if field not in has):
-                why = f"Without {missing}, {weak.words}: {', '.join(weak.kinds)}."
-                yield advise("note", "alarms", row, why, _ANEW)
-        only = {"REJECT": WITHOUT_ACCEPT, "ACCEPT": WITHOUT_REJECT}.get(row["traffic_type"])
-        if only:
-            yield advise(
-                "note",
-                "alarms",
-                row,
-                f"It records only {row['traffic_type']}: {', '.join(only)} find nothing in it.",
-                "Make a flow log of all traffic (ALL) instead, unless this is meant.",
-            )
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in _of_vpcs(flow_logs).sort("flow_log_id").iter_rows(named=True):
+        fields = frozenset(row["fields"])
+        key = (row["account_id"], row["region"], fields, row["traffic_type"])
+        alike.setdefault(key, []).append(row)
+    for first, *others in alike.values():
+        for told in _lacking(first):
+            if others:
+                told["why"] += f" The same of {listed(each['flow_log_id'] for each in others)}."
+            yield told
+
+
+def _lacking(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the fields and the traffic of a flow log do not serve."""
+    has = set(row["fields"])
+    if without := [name for name in DEFAULT_FORMAT if name not in has]:
+        yield advise(
+            "warning",
+            "fields",
+            row,
+            f"Its format lacks {listed(without, 14)}, which most queries and alarms read.",
+            _ANEW,
+        )
+    lost = {each.name: _missing(each, has) for each in questions()}
+    if lost := {name: fields for name, fields in lost.items() if fields}:
+        queries = ", ".join(f"{name} ({', '.join(those)})" for name, those in lost.items())
+        yield advise("note", "queries", row, f"It cannot answer {queries}.", _ANEW)
+    for weak in WEAKNESSES:
+        if missing := " and ".join(field for field in weak.fields if field not in has):
+            why = f"Without {missing}, {weak.words}: {', '.join(weak.kinds)}."
+            yield advise("note", "alarms", row, why, _ANEW)
+    only = {"REJECT": WITHOUT_ACCEPT, "ACCEPT": WITHOUT_REJECT}.get(row["traffic_type"])
+    if only:
+        yield advise(
+            "note",
+            "alarms",
+            row,
+            f"It records only {row['traffic_type']}: {', '.join(only)} find nothing in it.",
+            "Make a flow log of all traffic (ALL) instead, unless this is meant.",
+        )
 
 
 def unlike(flow_logs: pl.DataFrame) -> Iterator[dict[str, Any]]:

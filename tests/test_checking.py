@@ -304,6 +304,15 @@ def test_what_is_said_of_fields_and_alarms_is_of_those_there_are() -> None:
     assert kinds.issuperset({*WITHOUT_ACCEPT, *WITHOUT_REJECT})
 
 
+def test_flow_logs_of_one_format_are_told_of_once() -> None:
+    turned = flow_log(2, fields=DEFAULT_FORMAT[::-1])
+    others = [flow_log(3, region="us-east-1"), flow_log(4, fields=EVERY_FIELD_FORMAT)]
+    rows = list(lacking(flow_logs(turned, flow_log(1), *others)))
+    assert {row["resource"] for row in rows} == {"fl-00000001", "fl-00000003"}
+    same = {row["why"].endswith(" The same of fl-00000002.") for row in rows}
+    assert same == {True, False}
+
+
 def test_a_format_without_the_usual_fields_is_a_warning() -> None:
     bare = flow_log(1, fields=["srcaddr", "dstaddr", "bytes"])
     rows = [row for row in lacking(flow_logs(bare)) if row["what"] == "fields"]
