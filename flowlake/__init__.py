@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from flowlake import analyses
     from flowlake.alarms import AlarmRun, run_alarms
     from flowlake.backtesting import Backtest, backtest
+    from flowlake.checking import Check, check_flow_logs
     from flowlake.compacting import Compaction, compact
     from flowlake.connecting import write_database
     from flowlake.converting import Progress, Report, convert
@@ -47,6 +48,7 @@ __all__ = [
     "Access",
     "AlarmRun",
     "Backtest",
+    "Check",
     "CommitConflict",
     "Compaction",
     "DeliveryFailed",
@@ -70,6 +72,7 @@ __all__ = [
     "WorkersLost",
     "analyses",
     "backtest",
+    "check_flow_logs",
     "compact",
     "convert",
     "create_flow_logs",
@@ -93,6 +96,7 @@ __all__ = [
 _HOMES = {
     "flowlake.alarms": ("AlarmRun", "run_alarms"),
     "flowlake.backtesting": ("Backtest", "backtest"),
+    "flowlake.checking": ("Check", "check_flow_logs"),
     "flowlake.compacting": ("Compaction", "compact"),
     "flowlake.connecting": ("write_database",),
     "flowlake.converting": ("Progress", "Report", "convert"),

@@ -4,6 +4,7 @@ They are asked for, or read from a file that somebody wrote or the AWS CLI print
 """
 
 import csv
+import functools
 import io
 import ipaddress
 import json
@@ -46,6 +47,18 @@ interface's and its instance's; of the same key the instance's count. ``name`` i
 ``gone`` says that a later snapshot of the same ``source`` did not have it any more.
 """
 
+NETWORKS = pl.Schema(
+    {
+        "account_id": pl.String(),
+        "region": pl.String(),
+        "vpc_id": pl.String(),
+        "subnet_id": pl.String(),
+        "name": pl.String(),
+    }
+)
+"""A row is a VPC, whose ``subnet_id`` is null, or a subnet; ``account_id`` is who owns it, ``name``
+the tag ``Name``."""
+
 _REGION = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+")
 _RIGHTS = (
     "ec2:DescribeNetworkInterfaces, ec2:DescribeInstances, ec2:DescribeSubnets and ec2:DescribeVpcs"
@@ -80,6 +93,38 @@ def described(
             ]
     rows = [row for those in taken.values() for row in those]
     return pl.DataFrame(rows, schema=INVENTORY), list(taken)
+
+
+def described_networks(access: Access = Access(), regions: Sequence[str] = ()) -> pl.DataFrame:
+    """Ask EC2 for the VPCs and subnets that an account sees in some regions: of ``NETWORKS``.
+
+    Args:
+        access: AWS profile.
+        regions: which to ask; by default the profile's or the environment's.
+
+    Raises:
+        UsageError: when no region is known.
+        StorageError: when EC2 cannot be asked.
+    """
+    rows = []
+    for region in wanted_regions(access, regions):
+        rights = "ec2:DescribeVpcs and ec2:DescribeSubnets"
+        with refusals(f"The VPCs of {region} cannot be listed", rights):
+            ec2 = client("ec2", region, access)
+            vpcs = _all_of(ec2, "describe_vpcs", "Vpcs[]")
+            subnets = _all_of(ec2, "describe_subnets", "Subnets[]")
+            rows += [
+                {
+                    "account_id": each.get("OwnerId") or account_of(region, access),
+                    "region": region,
+                    "vpc_id": each["VpcId"],
+                    "subnet_id": each.get("SubnetId"),
+                    "name": tags_of(each).get("Name") or None,
+                }
+                for each in (*vpcs, *subnets)
+            ]
+    frame = pl.DataFrame(rows, schema=NETWORKS)
+    return frame.sort("region", "vpc_id", "subnet_id", nulls_last=False)
 
 
 def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
@@ -118,12 +163,7 @@ def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
 
 
 def _in_region(region: str, access: Access) -> list[dict[str, Any]]:
-    ec2 = client("ec2", region, access)
-
-    def all_of(operation: str, path: str) -> Iterator[Any]:
-        found = ec2.get_paginator(operation).paginate().search(path)
-        return (each for each in found if each is not None)
-
+    all_of = functools.partial(_all_of, client("ec2", region, access))
     interfaces = list(all_of("describe_network_interfaces", "NetworkInterfaces[]"))
     instances = {
         each["InstanceId"]: each
@@ -132,6 +172,11 @@ def _in_region(region: str, access: Access) -> list[dict[str, Any]]:
     subnets = {each["SubnetId"]: each for each in all_of("describe_subnets", "Subnets[]")}
     vpcs = {each["VpcId"]: each for each in all_of("describe_vpcs", "Vpcs[]")}
     return [_row(each, instances, subnets, vpcs) for each in interfaces]
+
+
+def _all_of(ec2: Any, operation: str, path: str) -> Iterator[Any]:
+    found = ec2.get_paginator(operation).paginate().search(path)
+    return (each for each in found if each is not None)
 
 
 def _row(

@@ -2,6 +2,7 @@
 
 import typer
 
+from flowlake.cli.setup.checking import check
 from flowlake.cli.setup.flow_logs import disable, enable, list_
 from flowlake.cli.setup.policies import app as policy
 
@@ -14,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(policy)
+app.command()(check)
 app.command()(enable)
 app.command("list")(list_)
 app.command()(disable)
