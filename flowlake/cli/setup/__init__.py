@@ -2,6 +2,8 @@
 
 import typer
 
+from flowlake.cli.setup.checking import check
+from flowlake.cli.setup.flow_logs import disable, enable, list_
 from flowlake.cli.setup.policies import app as policy
 from flowlake.cli.setup.templating import template
 
@@ -15,3 +17,7 @@ app = typer.Typer(
 )
 app.command()(template)
 app.add_typer(policy)
+app.command()(check)
+app.command()(enable)
+app.command("list")(list_)
+app.command()(disable)
