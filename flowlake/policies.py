@@ -39,12 +39,11 @@ DESCRIBE_INTERFACES = (
 )
 """What `flowlake inventory` asks."""
 
-DESCRIBE_SETUP = (
-    *DESCRIBE_INTERFACES,
-    "ec2:DescribeFlowLogs",
-    "ec2:DescribeTransitGatewayAttachments",
-)
-"""What `flowlake setup` asks EC2."""
+DESCRIBE_SETUP = (*DESCRIBE_INTERFACES, "ec2:DescribeFlowLogs")
+"""What `flowlake setup check` asks EC2."""
+
+DESCRIBE_RECORDED = ("ec2:DescribeTransitGatewayAttachments",)
+"""What `flowlake setup enable` asks besides."""
 
 DELIVER = ("logs:CreateLogDelivery", "logs:DeleteLogDelivery")
 """What CreateFlowLogs and DeleteFlowLogs do for whom calls them (Amazon VPC User Guide, "Publish
@@ -257,9 +256,10 @@ def setup(
     buckets = [each for each in destinations if not each.startswith("cloudwatch://")]
     groups = [each for each in destinations if each not in buckets]
     named = [log_group_arn(each, account, where) for each, where in product(groups, regions)]
+    described = (*DESCRIBE_SETUP, *(() if read_only else DESCRIBE_RECORDED))
     return document(
         *([] if read_only else changes),
-        allow("DescribeHasNoResources", DESCRIBE_SETUP, ["*"], _in_regions(regions)),
+        allow("DescribeHasNoResources", described, ["*"], _in_regions(regions)),
         allow("TrailHasNoResources", ["cloudtrail:LookupEvents"], ["*"]),
         *(objects("Delivered", buckets, READ, part) if buckets else []),
         *([allow("LookIntoGroups", ["logs:DescribeLogStreams"], named)] if named else []),
