@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from flowlake.aws import Access, aws_settings
+from flowlake.aws import Access, client
 from flowlake.errors import DeliveryFailed, StorageError, UsageError
 from flowlake.wording import Finding, as_json, as_slack, message, subject
 
@@ -172,18 +172,13 @@ def _failed(to: Delivery, problem: str) -> DeliveryFailed:
 @functools.lru_cache(maxsize=8)
 def _topics(region: str, access: Access) -> Any:
     """Botocore's client of SNS in a region."""
-    import botocore.config
-    import botocore.session
-
-    aws_settings(access)  # which says in words that there is no profile or no credentials
-    return botocore.session.Session(profile=access.profile).create_client(
+    return client(
         "sns",
-        region_name=region,
-        config=botocore.config.Config(
-            connect_timeout=TIMEOUT,
-            read_timeout=TIMEOUT,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        ),
+        region,
+        access,
+        attempts=ATTEMPTS,
+        connect_timeout=TIMEOUT,
+        read_timeout=TIMEOUT,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowlake.cli.options import (
+    AskedRegionsOption,
     FormatOption,
     LakeOption,
     OutputOption,
@@ -32,10 +33,7 @@ def inventory(
         ),
     ] = None,
     lake: LakeOption = "lake",
-    region: Annotated[
-        list[str] | None,
-        typer.Option("--region", metavar="REGION", help="Ask this region; may be repeated."),
-    ] = None,
+    region: AskedRegionsOption = None,
     show: Annotated[
         bool, typer.Option("--show", help="Show what the lake knows; take no snapshot.")
     ] = False,

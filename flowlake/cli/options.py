@@ -30,6 +30,10 @@ RegionOption = Annotated[
     list[str] | None,
     typer.Option("--region", metavar="REGION", help="Only this region; may be repeated."),
 ]
+AskedRegionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--region", metavar="REGION", help="Ask this region; may be repeated."),
+]
 ProfileOption = Annotated[str | None, typer.Option(metavar="NAME", help="AWS profile to use.")]
 PayerOption = Annotated[
     bool, typer.Option("--request-payer", help="Pay for requests to requester-pays buckets.")

@@ -2,7 +2,10 @@
 
 import typer
 
+from flowlake.cli.setup.checking import check
+from flowlake.cli.setup.flow_logs import disable, enable, list_
 from flowlake.cli.setup.policies import app as policy
+from flowlake.cli.setup.templating import template
 
 app = typer.Typer(
     name="setup",
@@ -12,4 +15,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command()(template)
 app.add_typer(policy)
+app.command()(check)
+app.command()(enable)
+app.command("list")(list_)
+app.command()(disable)
