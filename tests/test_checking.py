@@ -27,7 +27,7 @@ from flowlake.fields import BY_NAME, DEFAULT_FORMAT
 from flowlake.layout import hive_key, object_key
 from flowlake.samples import EVERY_FIELD_FORMAT
 from flowlake.serving import WEAKNESSES, WITHOUT_ACCEPT, WITHOUT_REJECT, lacking, unlike
-from flowlake.trails import read_trail
+from flowlake.trails import Trail, read_trail
 from flowlake.watching import left_behind, overlapping, unrecorded
 from tests.setups import (
     ACCOUNT,
@@ -652,7 +652,9 @@ def test_a_refused_deletion_deleted_nothing(tmp_path: Path) -> None:
     }
     changes = pl.DataFrame([row], schema=DRIFT)
     (found,) = drifted(changes, trail)
-    assert found["why"].endswith("CloudTrail has no DeleteFlowLogs of fl-00000001 there.")
+    assert found["why"].endswith("CloudTrail has no DeleteFlowLogs of fl-00000001 in 1 file.")
+    (asked,) = drifted(changes, Trail(trail.events))
+    assert asked["why"].endswith("no DeleteFlowLogs of fl-00000001 in its event history.")
     (unknown,) = drifted(changes, None, "it is dark")
     assert unknown["why"].endswith("Who did it is not known: it is dark.")
 

@@ -50,8 +50,11 @@ def check(
         ),
     ] = None,
     since: Annotated[
-        str, typer.Option(metavar="TIME", help="Look at CloudTrail's events from this time on.")
-    ] = "90d",
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Look at CloudTrail's events from this time on, not of 90 days."
+        ),
+    ] = None,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FormatOption = "table",
