@@ -36,8 +36,9 @@ def test_it_carries_the_package_the_saved_queries_and_the_types(wheel: Path) -> 
     names = {name for name in contents(wheel) if ".dist-info/" not in name}
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "flowlake").rglob("*.py")}
     saved = {f"flowlake/sql/{file.name}" for file in (ROOT / "queries").glob("*.sql")}
+    page = {f"flowlake/report/page.{kind}" for kind in ("html", "css", "js")}
     assert saved
-    assert names == {*code, *saved, "flowlake/py.typed", "flowlake/sql/README.md"}
+    assert names == {*code, *saved, *page, "flowlake/py.typed", "flowlake/sql/README.md"}
     assert any(name.endswith("/licenses/LICENSE") for name in contents(wheel))
 
 

@@ -63,6 +63,11 @@ def check(
     """Check that flow logs deliver, serve the queries, cover the networks, and are as approved.
 
     Exits with 3 where a flow log is not as in the baseline, else with 1 where one does not deliver.
+
+    Examples:
+        flowlake setup check --lake s3://my-lake/flows
+        flowlake setup check --save-baseline approved.json
+        flowlake setup check --baseline approved.json --trail s3://my-trail/AWSLogs
     """
     from flowlake.checking import check_flow_logs
 
