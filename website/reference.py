@@ -19,6 +19,7 @@ import typer
 import flowlake
 from flowlake.catalog import questions
 from flowlake.cli import app
+from flowlake.cli.command import parted
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,10 +89,12 @@ def _command(name: str, command: Any) -> str:
         for page in sorted((ROOT / "docs").glob("*.md"))
         if f"\n## `{name}`\n" in (text := page.read_text(encoding="utf-8"))
     )
+    about, examples = parted(command.help)
     parts = [
         f"\n## `{name}`\n",
         f"```text\n{usage}\n```\n",
-        f"{inspect.cleandoc(command.help)}\n",
+        f"{about}\n",
+        "```text\n" + "\n".join(examples) + "\n```\n",
         f"With examples: [{title}](../{page}#{anchor(name)})\n",
         "| option | meaning |\n|---|---|",
         *rows,
