@@ -32,9 +32,8 @@ COMMANDS_HEAD = f"""\
 
 {HEAD}
 
-What `--help` says, of every command. The pages behind the links say more, with examples.
-`flowlake --version` is the version, and each command has `--help`.
-[Exit codes](../../README.md#exit-codes) are the same for all.
+What `--help` says, of every command. The pages behind the links say more, with what is printed.
+[The command line](../command-line.md) has what is the same for all: help, completion, exit codes.
 
 | command | what it does |
 |---|---|
@@ -80,7 +79,7 @@ def _command(name: str, command: Any) -> str:
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     records = [each.get_help_record(context) for each in command.get_params(context)]
     rows = [
-        f"| {_code(names.removesuffix(' <list[str]>'))} | {_cell(text)} |"
+        f"| {_code(re.sub(r' <.+>$', '', names))} | {_cell(text)} |"
         for names, text in filter(None, records)
     ]
     page, title = next(
@@ -91,12 +90,19 @@ def _command(name: str, command: Any) -> str:
     parts = [
         f"\n## `{name}`\n",
         f"```text\n{usage}\n```\n",
-        f"{inspect.cleandoc(command.help)}\n",
-        f"With examples: [{title}](../{page}#{anchor(name)})\n",
+        _help(command.help),
+        f"More: [{title}](../{page}#{anchor(name)})\n",
         "| option | meaning |\n|---|---|",
         *rows,
     ]
     return "\n".join(parts) + "\n"
+
+
+def _help(text: str) -> str:
+    """A help text in Markdown: its examples become a block."""
+    words, _, examples = inspect.cleandoc(text).partition("\nExamples:\n")
+    shown = f"\n```sh\n{textwrap.dedent(examples)}\n```\n" if examples else ""
+    return f"{words.strip()}\n{shown}"
 
 
 def python_page() -> str:
