@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz clean
+.PHONY: help install convert report test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,16 @@ sample-bucket: | $(BIN)/flowlake
 convert: $(BIN)/flowlake $(if $(filter sample-bucket,$(SOURCE)),sample-bucket)  ## convert SOURCE into LAKE and show the traffic by protocol
 	@$(BIN)/flowlake convert '$(SOURCE)' --lake '$(LAKE)'
 	@$(BIN)/flowlake query protocol_breakdown --lake '$(LAKE)'
+
+REPORT ?= report.html
+
+$(VENV)/.report: $(BIN)/flowlake
+	@echo "Adding the charts of reports …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report]'
+	@touch $(BIN)/flowlake $@
+
+report: $(VENV)/.report convert  ## convert, and write LAKE as a page to look at: REPORT=report.html
+	@$(BIN)/flowlake report '$(REPORT)' --lake '$(LAKE)'
 
 PARALLEL := -n auto --dist worksteal
 
@@ -112,5 +122,5 @@ MINUTES ?= 10
 fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes wrong in findings
 	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
 
-clean:  ## remove the environment, the sample bucket and the lake in this folder
-	rm -rf $(VENV) sample-bucket sample-bucket.part lake site dist
+clean:  ## remove the environment, and what was made in this folder: sample bucket, lake, report, site
+	rm -rf $(VENV) sample-bucket sample-bucket.part lake report.html site dist

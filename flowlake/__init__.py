@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
     from flowlake.registering import ddl
+    from flowlake.report import ReportFile, write_report
     from flowlake.rules import read_rules
     from flowlake.status import Status
     from flowlake.storage import Access
@@ -53,6 +54,7 @@ __all__ = [
     "ObjectUnreadable",
     "Progress",
     "Report",
+    "ReportFile",
     "Status",
     "StorageError",
     "UsageError",
@@ -74,6 +76,7 @@ __all__ = [
     "vacuum",
     "verify",
     "write_database",
+    "write_report",
 ]
 
 _HOMES = {
@@ -100,6 +103,7 @@ _HOMES = {
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
     "flowlake.registering": ("ddl",),
+    "flowlake.report": ("ReportFile", "write_report"),
     "flowlake.rules": ("read_rules",),
     "flowlake.status": ("Status",),
     "flowlake.storage": ("Access",),

@@ -334,7 +334,13 @@ class Lake:
             raise refused(error) from error
 
     def connect(
-        self, since: When = None, until: When = None, account: Names = None, region: Names = None
+        self,
+        since: When = None,
+        until: When = None,
+        account: Names = None,
+        region: Names = None,
+        *,
+        sql: str | None = None,
     ) -> "duckdb.DuckDBPyConnection":
         """Open a DuckDB connection that sees the lake, at this version, and nothing else.
 
@@ -342,9 +348,10 @@ class Lake:
         ``inventory`` (each interface as it is now), and the small tables such as ``protocols``. It
         is set to UTC, and can neither open other files nor change its settings. DuckDB's COPY can
         still write over the lake's own, so where the SQL is not yours, use `sql`, or credentials
-        that may only read.
+        that may only read. Given the ``sql`` that is to run, it has only what that names.
         """
-        return self._connection(self._views(window(since, until, account, region)))
+        named = None if sql is None else sql.lower()
+        return self._connection(self._views(window(since, until, account, region), named), named)
 
     def view(self, name: str, wanted: Window) -> View:
         """What ``flows``, ``history`` or ``transit_gateway_flows`` needs to show a window."""
@@ -359,10 +366,8 @@ class Lake:
 
     def _views(self, wanted: Window, sql: str | None = None) -> list[View]:
         """The views of a window that the SQL names; `flows` always."""
-        names = ["flows"]
-        if sql is None or TRANSIT_GATEWAY_FLOWS in sql:
-            names.append(TRANSIT_GATEWAY_FLOWS)
-        return [self.view(name, wanted) for name in names]
+        others = [TRANSIT_GATEWAY_FLOWS] if sql is None or TRANSIT_GATEWAY_FLOWS in sql else []
+        return [self.view(name, wanted) for name in ("flows", *others)]
 
     def _connection(
         self, views: Sequence[View], sql: str | None = None

@@ -16,9 +16,18 @@ The header ends at the first line that is no comment. ``name``, ``title``, ``des
 given; one whose default is NULL may be NULL. Where the default tells little, an example stands
 after it: ``action VARCHAR = NULL e.g. 'REJECT' -- …``.
 
-Two more keys may stand once. ``needs: tcp_flags, vpc_id`` names columns that the default format
+Three more keys may stand once. ``needs: tcp_flags, vpc_id`` names columns that the default format
 lacks and without which there is no answer. ``history: days`` names the parameter that says how
-many days before the window the table `history` reaches back.
+many days before the window the table `history` reaches back. ``report`` takes the question into
+`flowlake report`, and says which columns of the answer to draw, or ``table`` for none::
+
+    -- report: bytes by address
+    -- report: bytes, flows of which rejected by bucket_start
+    -- report: gap_start to gap_end by interface_id
+    -- report: table
+
+Amounts are drawn by what they belong to: over time by a TIMESTAMPTZ, else as a bar for each row.
+``of which`` sets a part of an amount apart, and times that are joined by ``to`` become spans.
 
 FROM names only the tables in `TABLES`, which the connection provides: `flows`, the records of the
 window; `history`, those before it; `transit_gateway_flows`, those of the window that no VPC flow
@@ -29,6 +38,8 @@ judges the SQL.
 
 import functools
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +57,14 @@ TABLES = frozenset({"flows", "history", "transit_gateway_flows", *reference.TABL
 ONCE = ("name", "title", "description", "returns")
 """Header keys that stand exactly once."""
 
-OPTIONAL = ("needs", "history")
+OPTIONAL = ("needs", "history", "report")
 """Header keys that stand once or not at all; the only other key is ``param``."""
+
+DRAWN = re.compile(r"(?P<amounts>\w.*?)\s+by\s+(?P<by>\w+(?:\s*,\s*\w+)*)")
+AMOUNT = re.compile(r"(?P<column>\w+)(?:\s+(?P<joint>of which|to)\s+(?P<other>\w+))?")
+TIME = "TIMESTAMP WITH TIME ZONE"
+NUMBERS = ("BIGINT", "INTEGER", "DOUBLE")
+"""The types that an answer has numbers in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,37 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """A number of each row, to draw as long as it is; `part` is the part of it to set apart."""
+
+    column: str
+    part: str | None = None
+
+    def __str__(self) -> str:
+        """As the header says it."""
+        return f"{self.column} of which {self.part}" if self.part else self.column
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a report draws an answer: nothing, amounts, or the span from one time to another."""
+
+    amounts: tuple[Amount, ...] = ()
+    span: tuple[str, str] | None = None
+    by: tuple[str, ...] = ()
+    """The columns that say what an amount or a span belongs to: one time, or anything else."""
+    over_time: bool = False
+    """Whether `by` is a time."""
+
+    def __str__(self) -> str:
+        """As the header says it."""
+        if not self.by:
+            return "table"
+        drawn = " to ".join(self.span) if self.span else ", ".join(map(str, self.amounts))
+        return f"{drawn} by {', '.join(self.by)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One saved question: what its header says, and its SQL, which is the whole file."""
 
@@ -99,6 +147,8 @@ class Query:
     """Columns without which there is no answer, and which the default format lacks."""
     history: str | None = None
     """The parameter that says how many days before the window the question looks."""
+    report: Drawing | None = None
+    """How a report draws the answer; None leaves the question out of it."""
 
     def listing(self) -> dict[str, Any]:
         """What programs need to know to ask it: texts, and literals in SQL."""
@@ -151,8 +201,13 @@ def parse_query(text: str, path: Path) -> Query:
     history_line, history = single.get("history", (line, None))
     if history is not None and history not in params:
         raise wrong(path, history_line, f"history names no param: {history}")
+    report = _parse_report(*single["report"], columns, path) if "report" in single else None
+    if report and (needed := [param.name for param in params.values() if param.required]):
+        what = f"report: nobody gives it {', '.join(needed)}, which has no default"
+        raise wrong(path, single["report"][0], what)
     query = Query(
-        *(name, title, description, tuple(params.values()), columns, text, path), needs, history
+        *(name, title, description, tuple(params.values()), columns, text, path),
+        *(needs, history, report),
     )
     _check_sql(query)
     return query
@@ -210,6 +265,40 @@ def _parse_returns(line: int, value: str, path: Path) -> tuple[Column, ...]:
     except duckdb.Error as error:
         raise wrong(path, line, f"returns: {_brief(error)}") from error
     return tuple(Column(name, str(kind)) for name, kind in members)
+
+
+def _parse_report(line: int, value: str, columns: Sequence[Column], path: Path) -> Drawing:
+    """Read ``AMOUNT[ of which PART][, …] by COLUMN[, …]``, ``TIME to TIME by …`` or ``table``."""
+    if value == "table":
+        return Drawing()
+    drawn = DRAWN.fullmatch(value)
+    parts = (
+        [AMOUNT.fullmatch(each.strip()) for each in drawn["amounts"].split(",")] if drawn else []
+    )
+    found = [each for each in parts if each]
+    spans = [each for each in found if each["joint"] == "to"]
+    if drawn is None or len(found) < len(parts) or (spans and len(found) > 1):
+        what = "'AMOUNT[ of which PART][, …] by COLUMN[, …]', 'TIME to TIME by …' or 'table'"
+        raise wrong(path, line, f"report is {what}")
+    by = tuple(each.strip() for each in drawn["by"].split(","))
+    kinds = {column.name: column.type for column in columns}
+    numbers = [n for each in found for n in (each["column"], each["other"]) if n and not spans]
+    times = [n for each in spans for n in (each["column"], each["other"])]
+    if unknown := [name for name in (*numbers, *times, *by) if name not in kinds]:
+        raise wrong(path, line, f"report: the answer has no column {', '.join(unknown)}")
+    if others := [name for name in numbers if kinds[name] not in NUMBERS]:
+        raise wrong(path, line, f"report: {', '.join(others)} is no number")
+    over_time = any(kinds[name] == TIME for name in by)
+    if others := [name for name in times if kinds[name] != TIME]:
+        raise wrong(path, line, f"report: {', '.join(others)} is no {TIME}")
+    if over_time and (spans or len(by) > 1):
+        raise wrong(path, line, "report: a time stands alone after 'by', and not for a span")
+    return Drawing(
+        () if spans else tuple(Amount(each["column"], each["other"]) for each in found),
+        (times[0], times[1]) if spans else None,
+        by,
+        over_time,
+    )
 
 
 def _check_sql(query: Query) -> None:

@@ -143,10 +143,7 @@ def test_findings_of_a_local_lake(
         "flowlake ",
         "flowlake query ",
         "flowlake query top_talkers -p ",
-        "flowlake translate x --to ",
         "flowlake alarms list ",
-        "flowlake sample --shape ",
-        "flowlake alarms show ",
     ],
 )
 def test_no_engine_is_waited_for(tmp_path: Path, line: str) -> None:

@@ -16,7 +16,7 @@ from flowlake.cli.verbosity import LOGGER, without_secrets
 from flowlake.samples import write_sample
 from flowlake.storage import open_storage
 from tests.conftest import SECRET, forget_s3
-from tests.test_cli import Run, bucket, lake, run
+from tests.test_cli import Run, bucket, command, lake, run
 from tests.test_exactly_once import put, raw_object
 
 __all__ = ["bucket", "lake", "run"]
@@ -179,70 +179,33 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 QUERY = "SELECT action, count(*) AS flows FROM flows GROUP BY ALL ORDER BY 1"
 
 
-def test_colours_are_for_terminals_that_want_them(lake: Path) -> None:
+def test_colours_are_for_terminals_that_want_them(run: Run, lake: Path) -> None:
     words = ("sql", QUERY, "--lake", lake)
-    coloured = on_a_terminal(*words)
+    coloured = on_a_terminal(*words, columns=40)
     assert COLOUR.search(coloured)
-    assert "\x1b" not in on_a_terminal(*words, NO_COLOR="1").replace("\x1b[1m", "").replace(
-        "\x1b[0m", ""
-    )
+    assert max(map(len, COLOUR.sub("", coloured).splitlines())) <= 40
     assert "\x1b" not in on_a_terminal(*words, TERM="dumb")
-    assert COLOUR.sub("", coloured).split() == flowlake_text(*words).split()
-
-
-def flowlake_text(*words: str | Path, **environment: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "flowlake", *map(str, words)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-
-def test_colour_can_be_forced(lake: Path) -> None:
-    words = ("sql", QUERY, "--lake", lake)
-    assert "\x1b" not in flowlake_text(*words)
-    assert COLOUR.search(flowlake_text(*words, FORCE_COLOR="1"))
-
-
-@pytest.mark.parametrize("columns", [40, 200])
-def test_tables_keep_to_the_width(lake: Path, columns: int) -> None:
-    seen = on_a_terminal("query", "top_talkers", "--lake", lake, columns=columns)
-    lines = COLOUR.sub("", seen).splitlines()
-    assert max(map(len, lines)) <= columns
+    assert "\x1b[3" not in on_a_terminal(*words, NO_COLOR="1"), "no colour; it leaves bold"
+    piped = run(*words).out
+    assert "\x1b" not in piped
+    assert COLOUR.sub("", coloured).split() == piped.split()
+    assert COLOUR.search(run(*words, FORCE_COLOR="1").out)
 
 
 def test_a_bar_is_drawn_where_it_can_be(bucket: Path, tmp_path: Path) -> None:
-    def converted(number: int, *words: str, **environment: str) -> str:
-        lake = tmp_path / f"lake{number}"
-        return on_a_terminal("convert", bucket, "--lake", lake, *words, columns=120, **environment)
-
-    assert "objects" in converted(0).partition("Converted")[0]
-    for number, seen in enumerate(
-        [
-            converted(1, "--quiet"),
-            converted(2, TERM="dumb"),
-            converted(3, "--format", "json", "-q"),
-        ],
-        1,
-    ):
-        assert seen.startswith(("Converted", "[")), number
-    assert "\x1b" not in converted(4, "-v").partition("Converted")[0]
+    words = ("convert", bucket, "--lake", tmp_path / "lake")
+    assert "objects" in on_a_terminal(*words, columns=120).partition("Converted")[0]
+    again = ("convert", bucket, "--lake")
+    dumb = on_a_terminal(*again, tmp_path / "dumb", TERM="dumb")
+    quiet = on_a_terminal(*again, tmp_path / "quiet", "--quiet")
+    assert dumb.startswith("Converted")
+    assert quiet.startswith("Converted")
+    forced = command(*again, tmp_path / "log", env={**os.environ, "FORCE_COLOR": "1"})
+    assert forced.communicate()[1] == b"", "a log file is no terminal"
 
 
-def test_no_bar_in_a_log_file_where_colour_is_forced(bucket: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "flowlake", "convert", bucket, "--lake", tmp_path / "lake"],
-        env={**os.environ, "FORCE_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
-
-
-def test_loggers_are_silent_in_programs(bucket: Path, tmp_path: Path, capfd: object) -> None:
+def test_loggers_are_silent_in_programs(
+    bucket: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     flowlake.convert(bucket, lake=tmp_path / "lake", workers=1)
-    assert isinstance(capfd, pytest.CaptureFixture)
     assert tuple(capfd.readouterr()) == ("", "")

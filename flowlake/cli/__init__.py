@@ -18,6 +18,7 @@ from flowlake.cli.command import SETTINGS, Group, equip
 from flowlake.cli.inventory import inventory
 from flowlake.cli.keeping import convert, inspect, status, verify
 from flowlake.cli.options import complain, say
+from flowlake.cli.reporting import report
 from flowlake.cli.sampling import sample
 from flowlake.cli.setup import app as setup
 from flowlake.cli.tending import compact, vacuum
@@ -69,7 +70,7 @@ def flowlake(
 
 COMMANDS = {
     "Make a lake and keep it": (sample, convert, inspect, status, verify, compact, vacuum),
-    "Ask it": (queries, query, sql, hunt, inventory),
+    "Ask it": (queries, query, sql, hunt, report, inventory),
     "Ask it elsewhere": (connect, translate, ddl),
 }
 for _heading, _commands in COMMANDS.items():
