@@ -21,12 +21,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_carries_the_saved_queries_and_the_types(wheel: Path) -> None:
+def test_it_carries_the_saved_queries_the_types_and_the_reports_page(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     saved = {f"flowlake/sql/{file.name}" for file in (ROOT / "queries").glob("*.sql")}
     assert saved
     assert saved <= names
     assert "flowlake/py.typed" in names
+    assert {f"flowlake/report/page.{kind}" for kind in ("css", "html", "js")} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
 
 
