@@ -136,7 +136,8 @@ def _over_time(
     (moment,) = drawing.by
     shown, far = _without_far_out(rows.sort(moment), moment)
     width = _width(shown[moment], parameters.get("minutes"))
-    divisor, unit = _unit(amount.column, float(shown[amount.column].max()))  # type: ignore[arg-type]
+    most = float(shown[amount.column].max())  # type: ignore[arg-type]
+    divisor, unit = _unit(amount.column, most)
     labels = [_stretch(start, width) for start in shown[moment]]
     parts, tips = _parts(amount, shown), _tips(labels, amount, shown)
     values = [
@@ -172,6 +173,7 @@ def _over_time(
             "y": {
                 "field": "low",
                 "type": "quantitative",
+                "scale": {"domain": [0, 1.06 * most / divisor], "nice": False},
                 "axis": {
                     "title": unit,
                     "format": "~s" if divisor == 1 else ",.2~f",
