@@ -240,11 +240,13 @@ def own(folder: Path, name: str, sql: str, report: str = "bytes by srcaddr") -> 
 
 def test_a_question_that_fails_spoils_no_other(run: Run, lake: Path, tmp_path: Path) -> None:
     folder = own(tmp_path / "own", "broken", "SELECT srcaddr, srcaddr::BIGINT AS bytes FROM flows")
+    own(folder, "odd", "SELECT srcaddr, sum(bytes) AS bytes FROM flows GROUP BY srcaddr")
     own(folder, "mine", "SELECT srcaddr, sum(bytes)::BIGINT AS bytes FROM flows GROUP BY srcaddr")
     done = run("report", "r.html", "--lake", lake, "--since", SINCE, "--queries", folder)
     assert done.code == 1
     assert "Wrote r.html" in done.out
     assert "broken failed: DuckDB refuses the statement: Conversion Error" in done.err
+    assert "'returns' is not what the SQL gives: srcaddr VARCHAR, bytes HUGEINT." in done.err
     html = Path("r.html").read_text()
     assert "<b>This question failed.</b>" in section(html, "broken")
     assert '<b>Not everything could be answered:</b> <a href="#broken">' in html
@@ -430,6 +432,18 @@ def test_nothing_is_drawn_of_nothing() -> None:
     assert charts(Drawing((Amount("bytes"), Amount("flows")), None, ("name",)), rows, {}) == []
     assert charts(Drawing(), rows, {}) == []
     assert charts(Drawing((Amount("bytes"),), None, ("name",)), rows.clear(), {}) == []
+
+
+def test_what_is_no_time_or_no_number_is_left_out() -> None:
+    amounts = [1.0, float("inf"), float("nan"), None, 2.0]
+    rows = pl.DataFrame({"at": times(0, 1, 2, 3, 4), "bytes": amounts, "name": list("abcde")})
+    rows = rows.vstack(pl.DataFrame({"at": [None], "bytes": [3.0], "name": ["f"]}, rows.schema))
+    ((spec, _),) = charts(Drawing((Amount("bytes"),), None, ("at",), True), rows, {})
+    assert [each["high"] for each in spec["data"]["values"]] == [1.0, 2.0]
+    assert spec["data"]["values"][0]["to"] == (START + 4 * 3600) * 1000  # the next one's start
+    ((spec, _),) = charts(Drawing((Amount("bytes"),), None, ("name",)), rows, {})
+    assert [each["label"] for each in spec["data"]["values"]] == ["a", "e", "f"]
+    assert charts(Drawing((Amount("bytes"),), None, ("at",), True), rows.tail(1), {}) == []
 
 
 def test_a_part_stands_on_the_rest() -> None:

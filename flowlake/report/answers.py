@@ -174,6 +174,8 @@ class _Opened:
                 answer = self.lake.query(
                     query.name, queries=self.queries, **self.within, **section.parameters
                 )
+            if told := _unlike_its_header(query, answer):
+                return replace(section, reason=told, failed=True)
             rows = collect(answer)
             if (
                 rows.is_empty()
@@ -187,6 +189,15 @@ class _Opened:
             return replace(section, reason=str(error), failed=True)
         except duckdb.Error as error:
             return replace(section, reason=str(refused(error)), failed=True)
+
+
+def _unlike_its_header(query: Query, answer: "duckdb.DuckDBPyRelation") -> str | None:
+    """What is wrong with an answer whose columns are not those that the header returns."""
+    given = list(zip(answer.columns, map(str, answer.types), strict=True))
+    if given == [(column.name, column.type) for column in query.returns]:
+        return None
+    spelled = ", ".join(f"{name} {kind}" for name, kind in given)
+    return f"{query.path}: 'returns' is not what the SQL gives: {spelled}."
 
 
 def arguments(wanted: Window) -> dict[str, Any]:

@@ -63,7 +63,10 @@ def charts(
         return [_spans(drawing, rows)]
     found = []
     for amount in drawing.amounts:
-        there = rows.filter(pl.col(amount.column).is_not_null())
+        # A time or an amount that is missing, infinite or no number has no place on a chart.
+        needed = [*(drawing.by if drawing.over_time else ()), amount.column]
+        numbers = pl.col(amount.column).cast(pl.Float64).is_finite()
+        there = rows.drop_nulls(needed).filter(numbers)
         if there[amount.column].sum() > 0:
             draw = _over_time if drawing.over_time else _bars
             colour = PART if refused else REST
@@ -131,10 +134,10 @@ def _over_time(
     colour: str,
 ) -> tuple[Spec, str]:
     (moment,) = drawing.by
-    there = rows.filter(pl.col(moment).is_not_null()).sort(moment)
-    shown, far = _without_far_out(there, moment)
-    width = timedelta(minutes=parameters.get("minutes", 60))
-    divisor, unit = _unit(amount.column, float(shown[amount.column].max()))  # type: ignore[arg-type]
+    shown, far = _without_far_out(rows.sort(moment), moment)
+    width = _width(shown[moment], parameters.get("minutes"))
+    most = float(shown[amount.column].max())  # type: ignore[arg-type]
+    divisor, unit = _unit(amount.column, most)
     labels = [_stretch(start, width) for start in shown[moment]]
     parts, tips = _parts(amount, shown), _tips(labels, amount, shown)
     values = [
@@ -170,6 +173,7 @@ def _over_time(
             "y": {
                 "field": "low",
                 "type": "quantitative",
+                "scale": {"domain": [0, 1.06 * most / divisor], "nice": False},
                 "axis": {
                     "title": unit,
                     "format": "~s" if divisor == 1 else ",.2~f",
@@ -339,6 +343,14 @@ def _unit(column: str, most: float) -> tuple[int, str]:
     while most >= 1024 ** (power + 1) and power + 1 < len(UNITS):
         power += 1
     return 1024**power, f"{words}, {UNITS[power]}" if power else words
+
+
+def _width(times: pl.Series, minutes: int | None) -> timedelta:
+    """How long a stretch of time is: as it was asked for, else the least from one to the next."""
+    if minutes is not None:
+        return timedelta(minutes=minutes)
+    least = times.unique().sort().diff().min()
+    return least if isinstance(least, timedelta) else timedelta(hours=1)
 
 
 def _words(column: str) -> str:
