@@ -76,6 +76,17 @@ def unrecorded(
             )
 
 
+def idle(flow_logs: pl.DataFrame, interfaces: pl.DataFrame) -> set[str]:
+    """The VPCs, subnets and interfaces that are recorded, and in which no interface is (any more).
+
+    Args:
+        flow_logs: of ``FLOW_LOGS``.
+        interfaces: of ``INVENTORY``.
+    """
+    used = {each for name in _NESTED for each in interfaces[name]}
+    return {*_active(flow_logs)["resource_id"]} - used
+
+
 def overlapping(
     flow_logs: pl.DataFrame, networks: pl.DataFrame, interfaces: pl.DataFrame
 ) -> Iterator[dict[str, Any]]:
