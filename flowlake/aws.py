@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowlake.errors import FlowLakeError, StorageError, UsageError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,10 @@ def aws_settings(access: Access) -> AwsSettings:
             session.full_config, session.get_scoped_config(), "s3"
         ).provide()
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
-        return AwsSettings(region, endpoint or None, Credentials(session))
+        found = AwsSettings(region, endpoint or None, Credentials(session))
+        where, by = endpoint or "AWS", session.get_credentials().method
+        logger.info("S3 is %s, in region %s; credentials by %s", where, region or "unknown", by)
+        return found
     except botocore.exceptions.BotoCoreError as error:
         raise StorageError(
             f"The AWS settings cannot be used: {error}; check --profile, AWS_PROFILE and the "
@@ -82,14 +88,26 @@ def aws_settings(access: Access) -> AwsSettings:
         ) from error
 
 
-def client(service: str, region: str, access: Access = Access(), **config: Any) -> Any:
+def client(
+    service: str,
+    region: str,
+    access: Access = Access(),
+    *,
+    retries: str = "standard",
+    attempts: int | None = None,
+    connect_timeout: float = 5,
+    read_timeout: float = 60,
+) -> Any:
     """Botocore's client of a service, which finds the endpoint by itself, as the AWS CLI does.
 
     Args:
         service: as botocore names it: ``ec2``, ``logs``, ``sns``.
         region: where.
         access: AWS profile.
-        config: options of botocore's ``Config`` that should not be FlowLake's defaults.
+        retries: botocore's retry mode.
+        attempts: how often a request is made at most; by default the mode's.
+        connect_timeout: in seconds.
+        read_timeout: in seconds.
 
     Raises:
         StorageError: when the profile does not exist or no credentials are found.
@@ -98,12 +116,15 @@ def client(service: str, region: str, access: Access = Access(), **config: Any) 
     import botocore.session
 
     aws_settings(access)  # which says in words that there is no profile or no credentials
-    chosen: dict[str, Any] = {"connect_timeout": 5, "retries": {"mode": "standard"}} | config
     session = botocore.session.Session(profile=access.profile)
     session.register_component("data_loader", _models())
-    return session.create_client(
-        service, region_name=region, config=botocore.config.Config(**chosen)
+    limit = {} if attempts is None else {"total_max_attempts": attempts}
+    config = botocore.config.Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": retries, **limit},
     )
+    return session.create_client(service, region_name=region, config=config)
 
 
 @functools.cache
@@ -212,7 +233,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"AccessDenied|PermissionDenied|403 Forbidden|Forbidden",
         "access is denied: these credentials need s3:ListBucket on the bucket and s3:GetObject on "
-        "its objects (s3:PutObject and s3:DeleteObject for a lake); objects written by another "
+        "its objects (s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload for a lake); "
+        "`flowlake setup policy` prints these; objects written by another "
         "account must grant the bucket's owner access; a requester-pays bucket needs "
         "--request-payer",
     ),

@@ -96,8 +96,9 @@ def described_flow_logs(access: Access = Access(), regions: Sequence[str] = ()) 
     rows: list[dict[str, Any]] = []
     for region in wanted_regions(access, regions):
         with refusals(f"The flow logs of {region} cannot be listed", _RIGHTS):
-            where = {"region": region, "account_id": account_of(region, access)}
-            rows += [{**_row(each), **where} for each in _flow_logs(region, access)]
+            account = account_of(region, access)
+            found = flow_logs_in(client("ec2", region, access), region)
+            rows += [{**each, "account_id": account} for each in found]
     frame = pl.DataFrame(rows, schema=FLOW_LOGS)
     return frame.sort("region", "resource_id", "created_at", "flow_log_id", maintain_order=True)
 
@@ -107,9 +108,16 @@ def batches(ids: Sequence[str], most: int) -> Iterator[list[str]]:
     return (list(ids[first : first + most]) for first in range(0, len(ids), most))
 
 
-def _flow_logs(region: str, access: Access) -> Iterator[Mapping[str, Any]]:
-    pages = client("ec2", region, access).get_paginator("describe_flow_logs").paginate()
-    return (each for each in pages.search("FlowLogs[]") if each is not None)
+def flow_logs_in(ec2: Any, region: str) -> list[dict[str, Any]]:
+    """The flow logs of a region as rows of ``FLOW_LOGS``, but for the account.
+
+    Args:
+        ec2: botocore's client of EC2 there, whose errors are raised.
+        region: which it is.
+    """
+    pages = ec2.get_paginator("describe_flow_logs").paginate()
+    found = (each for each in pages.search("FlowLogs[]") if each is not None)
+    return [{**_row(each), "region": region} for each in found]
 
 
 def _row(flow_log: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Policies for AWS's own services that deliver flow logs, and for the roles that services take on.
+"""Policies for AWS's own services, which deliver flow logs and tell of new objects.
 
-These are on the other side of ``flowlake.policies``: what is attached to a bucket, to a key or to a
-role, and says who of AWS may use it. Each names the accounts that it is for, so that nobody else's
-flow logs come with ours (IAM User Guide, "The confused deputy problem").
+These are on the other side of ``flowlake.policies``: what is attached to a bucket, a key, a queue
+or a role, and says which service may use it. Each names the accounts it is for, so that nobody
+else's flow logs come with ours (IAM User Guide, "The confused deputy problem").
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,11 @@ from flowlake.policies import (
     document,
     log_group_arn,
     one_or_all,
+    trusting,
 )
 
 DELIVERY_SERVICE = "delivery.logs.amazonaws.com"
 """Who writes flow logs into buckets, in every partition."""
-
-ROLES = {
-    "lambda": "lambda.amazonaws.com",
-    "task": "ecs-tasks.amazonaws.com",
-    "schedule": "scheduler.amazonaws.com",
-}
-"""Services that take on roles of FlowLake's."""
 
 
 def cloudwatch(group: str, *, account: str, region: str) -> Policy:
@@ -61,17 +55,7 @@ def cloudwatch_trust(*, account: str, regions: Sequence[str]) -> Policy:
     flow_logs = [
         f"arn:{part}:ec2:{region}:{arns.account_id(account)}:vpc-flow-log/*" for region in regions
     ]
-    return _trust(FLOW_LOGS_SERVICE, _only([account], flow_logs))
-
-
-def trust(role: str, account: str | None = None) -> Policy:
-    """Who may take on a role: ``lambda``, ``task`` or ``schedule``, of the account if it is said.
-
-    Lambda passes no account; ECS and EventBridge Scheduler do ("Prevent cross-service confused
-    deputy" in the guides of both).
-    """
-    condition = {"StringEquals": {"aws:SourceAccount": arns.account_id(account)}} if account else {}
-    return _trust(ROLES[role], condition)
+    return trusting(FLOW_LOGS_SERVICE, _only([account], flow_logs))
 
 
 def bucket(
@@ -152,11 +136,6 @@ def _only(accounts: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
         "StringEquals": {"aws:SourceAccount": one_or_all(accounts)},
         "ArnLike": {"aws:SourceArn": one_or_all(sources)},
     }
-
-
-def _trust(service: str, condition: dict[str, Any]) -> Policy:
-    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    return document({**statement, "Condition": condition} if condition else statement)
 
 
 def _of_delivery(statement: Statement) -> Statement:

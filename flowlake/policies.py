@@ -39,12 +39,11 @@ DESCRIBE_INTERFACES = (
 )
 """What `flowlake inventory` asks."""
 
-DESCRIBE_SETUP = (
-    *DESCRIBE_INTERFACES,
-    "ec2:DescribeFlowLogs",
-    "ec2:DescribeTransitGatewayAttachments",
-)
-"""What `flowlake setup` asks EC2."""
+DESCRIBE_SETUP = (*DESCRIBE_INTERFACES, "ec2:DescribeFlowLogs")
+"""What `flowlake setup check` asks EC2."""
+
+DESCRIBE_RECORDED = ("ec2:DescribeTransitGatewayAttachments",)
+"""What `flowlake setup enable` asks besides."""
 
 DELIVER = ("logs:CreateLogDelivery", "logs:DeleteLogDelivery")
 """What CreateFlowLogs and DeleteFlowLogs do for whom calls them (Amazon VPC User Guide, "Publish
@@ -82,6 +81,12 @@ def allow(
     return {**statement, "Condition": condition} if condition else statement
 
 
+def trusting(service: str, condition: dict[str, Any]) -> Policy:
+    """Who may take on a role: a service of AWS, under a condition that may be empty."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return document({**statement, "Condition": condition} if condition else statement)
+
+
 def one_or_all(values: Iterable[str]) -> Any:
     """A list, or what is alone in it."""
     listed = list(dict.fromkeys(values))
@@ -108,9 +113,9 @@ def reader(
     Raises:
         UsageError: for a name that is none of AWS's.
     """
-    part = _partition(partition, kms_keys)
+    part = partition_for(partition, kms_keys)
     return document(
-        *_objects("Objects", places, READ, part),
+        *objects("Objects", places, READ, part),
         *_through("s3", "Decrypt", ("kms:Decrypt",), kms_keys),
     )
 
@@ -126,12 +131,12 @@ def writer(lake: str, *, kms_keys: Sequence[str] = (), partition: str | None = N
     Raises:
         UsageError: for a name that is none of AWS's.
     """
-    part = _partition(partition, kms_keys)
+    part = partition_for(partition, kms_keys)
     # GenerateDataKey for each object; Decrypt to read, and to put in parts (AWS re:Post, "upload
     # a large file to Amazon S3 with encryption using an AWS KMS key")
     key = ("kms:Decrypt", "kms:GenerateDataKey")
     return document(
-        *_objects("Lake", [lake], WRITE, part), *_through("s3", "EncryptLake", key, kms_keys)
+        *objects("Lake", [lake], WRITE, part), *_through("s3", "EncryptLake", key, kms_keys)
     )
 
 
@@ -196,72 +201,6 @@ def log_group_arn(group: str, account: str, region: str) -> str:
     return f"arn:{place}:log-group:{arns.log_group(group)}:*"
 
 
-def function(
-    name: str,
-    *,
-    queue: str,
-    sources: Sequence[str],
-    lake: str,
-    alarms_file: str | None = None,
-    topics: Sequence[str] = (),
-    kms_keys: Sequence[str] = (),
-) -> Policy:
-    """The role of the Lambda function that converts what its queue names, and runs alarms.
-
-    Args:
-        name: the function's.
-        queue: the ARN of its queue.
-        sources: where the flow logs are, ``s3://BUCKET/PREFIX``; they are read and never listed.
-        lake: the lake, ``s3://BUCKET/PREFIX``.
-        alarms_file: ``alarms.toml``, if it is an ``s3://`` object.
-        topics: ARNs of the topics that it names.
-        kms_keys: ARNs of keys that the flow logs or the lake are encrypted with.
-
-    Raises:
-        UsageError: for a name that is none of AWS's.
-    """
-    source = arns.arn(queue, "sqs")
-    group = log_group_arn(f"/aws/lambda/{arns.function_name(name)}", source.account, source.region)
-    kept = writer(lake, kms_keys=kms_keys, partition=source.partition)["Statement"]
-    read = _named_objects(sources, source.partition)
-    told = alarms(topics)["Statement"] if topics else []
-    # AWS Lambda Developer Guide, "Using Lambda with Amazon SQS", execution role permissions
-    polled = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
-    logged = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
-    return document(
-        allow("TakeMessages", polled, [source.text]),
-        allow("ReadFlowLogs", READ, read),
-        *kept,
-        *([_one_object("ReadAlarms", alarms_file, source.partition)] if alarms_file else []),
-        *told,
-        allow("WriteLog", logged, [group]),
-    )
-
-
-def task(
-    *,
-    sources: Sequence[str],
-    lake: str,
-    alarms_file: str | None = None,
-    topics: Sequence[str] = (),
-    kms_keys: Sequence[str] = (),
-    partition: str | None = None,
-) -> Policy:
-    """The role of a scheduled `flowlake convert`, with alarms or without: it lists its sources.
-
-    Raises:
-        UsageError: for a name that is none of AWS's.
-    """
-    part = _partition(partition, kms_keys)
-    told = alarms(topics)["Statement"] if topics else []
-    return document(
-        *_objects("FlowLogs", sources, READ, part),
-        *writer(lake, kms_keys=kms_keys, partition=part)["Statement"],
-        *([_one_object("ReadAlarms", alarms_file, part)] if alarms_file else []),
-        *told,
-    )
-
-
 def setup(
     account: str,
     regions: Sequence[str],
@@ -317,16 +256,17 @@ def setup(
     buckets = [each for each in destinations if not each.startswith("cloudwatch://")]
     groups = [each for each in destinations if each not in buckets]
     named = [log_group_arn(each, account, where) for each, where in product(groups, regions)]
+    described = (*DESCRIBE_SETUP, *(() if read_only else DESCRIBE_RECORDED))
     return document(
         *([] if read_only else changes),
-        allow("DescribeHasNoResources", DESCRIBE_SETUP, ["*"], _in_regions(regions)),
+        allow("DescribeHasNoResources", described, ["*"], _in_regions(regions)),
         allow("TrailHasNoResources", ["cloudtrail:LookupEvents"], ["*"]),
-        *(_objects("Delivered", buckets, READ, part) if buckets else []),
+        *(objects("Delivered", buckets, READ, part) if buckets else []),
         *([allow("LookIntoGroups", ["logs:DescribeLogStreams"], named)] if named else []),
     )
 
 
-def _objects(
+def objects(
     what: str, places: Sequence[str], actions: Sequence[str], partition: str
 ) -> list[Statement]:
     """Listing and using the objects below places.
@@ -348,10 +288,10 @@ def _objects(
             allow(sid, ["s3:ListBucket"], [f"arn:{partition}:s3:::{bucket}"], condition)
         )
     sid = f"{'Keep' if 's3:PutObject' in actions else 'Read'}{what}"
-    return [*statements, allow(sid, actions, _named_objects(places, partition))]
+    return [*statements, allow(sid, actions, named_objects(places, partition))]
 
 
-def _named_objects(places: Sequence[str], partition: str) -> list[str]:
+def named_objects(places: Sequence[str], partition: str) -> list[str]:
     """The object that has the prefix for its name, and those below."""
     named = []
     for bucket, prefix in map(arns.s3_place, places):
@@ -360,7 +300,12 @@ def _named_objects(places: Sequence[str], partition: str) -> list[str]:
     return named
 
 
-def _one_object(sid: str, url: str, partition: str) -> Statement:
+def one_object(sid: str, url: str, partition: str) -> Statement:
+    """Reading one object, and no other.
+
+    Raises:
+        UsageError: when the URL is a bucket's.
+    """
     bucket, key = arns.s3_place(url)
     if not key:
         raise UsageError(f"{url!r} names no object: write s3://BUCKET/KEY.")
@@ -386,7 +331,12 @@ def _in_regions(regions: Sequence[str]) -> dict[str, Any] | None:
     return {"StringEquals": {"ec2:Region": one_or_all(regions)}}
 
 
-def _partition(given: str | None, keys: Sequence[str]) -> str:
+def partition_for(given: str | None, keys: Sequence[str]) -> str:
+    """The partition that was given, else the keys', else ``aws``.
+
+    Raises:
+        UsageError: when these differ.
+    """
     said = {arns.arn(key, "kms").partition for key in keys}
     said |= {arns.partition(given)} if given else set()
     if len(said) > 1:

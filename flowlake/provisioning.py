@@ -15,8 +15,8 @@ import polars as pl
 
 from flowlake.aws import Access, cause_of, client, refusals, wanted_regions
 from flowlake.covering import LOOKING, Existing, existing, interfaces, lies_in
-from flowlake.errors import StorageError, UsageError
-from flowlake.flow_logs import batches, described_flow_logs, destination_place
+from flowlake.errors import UsageError
+from flowlake.flow_logs import batches, destination_place, flow_logs_in
 from flowlake.recording import Parameters, Recording, requests
 
 OUTCOMES = pl.Schema(
@@ -39,8 +39,9 @@ _IDS_A_DELETION = 1_000
 """Flow logs that one DeleteFlowLogs may name."""
 
 _MAKING = (
-    "ec2:CreateFlowLogs, logs:CreateLogDelivery and, for CloudWatch Logs, iam:PassRole on the role "
-    "(`flowlake setup policy setup` prints them)"
+    "ec2:CreateFlowLogs, logs:CreateLogDelivery, with tags ec2:CreateTags, with a role iam:PassRole "
+    "and for the fields of ECS, which --version 5 leaves out, ecs:List…: `flowlake setup policy "
+    "setup` prints them"
 )
 _ENDING = "ec2:DeleteFlowLogs and logs:DeleteLogDelivery"
 
@@ -105,8 +106,7 @@ def plan_flow_logs(
         of = {each: interfaces(ec2, each, where) for each in instances}
         wanted = list(dict.fromkeys(each for one in wanted for each in of.get(one, [one])))
         wider = lies_in(ec2, wanted, where)
-    standing = described_flow_logs(access, [where]).to_dicts()
-    there = [each for each in standing if destination_place(each) == place]
+        there = [each for each in flow_logs_in(ec2, where) if destination_place(each) == place]
     found = [] if overlapping else existing(wanted, wider, there, recording)
     left_out = {each.resource_id for each in found}
     kept = [each for each in wanted if each not in left_out]
@@ -137,7 +137,7 @@ def create_flow_logs(plan: FlowLogPlan, access: Access = Access()) -> pl.DataFra
             created += answer.get("FlowLogIds", [])
             for each in answer.get("Unsuccessful", []):
                 rows.append(_failed(resource_id=each["ResourceId"], detail=_problem(each["Error"])))
-    known = _resources_of(created, region, access)
+    known = _resources_of(created, ec2, region)
     rows += [
         {"resource_id": known.get(each), "outcome": "created", "flow_log_id": each, "detail": None}
         for each in created
@@ -189,15 +189,14 @@ def checked_ids(flow_log_ids: Iterable[str]) -> list[str]:
     return wanted
 
 
-def _resources_of(flow_log_ids: Sequence[str], region: str, access: Access) -> dict[str, str]:
+def _resources_of(flow_log_ids: Sequence[str], ec2: Any, region: str) -> dict[str, str]:
     """Which resource each is of, as far as EC2 says so already."""
     if not flow_log_ids:
         return {}
     try:
-        rows = described_flow_logs(access, [region]).to_dicts()
-    except StorageError:  # they are made all the same
+        return {each["flow_log_id"]: each["resource_id"] for each in flow_logs_in(ec2, region)}
+    except Exception:  # they are made all the same; botocore makes its errors at run time
         return {}
-    return {each["flow_log_id"]: each["resource_id"] for each in rows}
 
 
 def outcome_of(there: Existing) -> dict[str, Any]:

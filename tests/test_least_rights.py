@@ -4,7 +4,9 @@ S3 is a real server behind a proxy that denies what the policies do not allow, a
 asked. CloudWatch Logs, EC2 and SNS are moto's, with what botocore asks of them recorded.
 """
 
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import botocore.client
 import pytest
 from typer.testing import CliRunner
 
-from flowlake import policies
+from flowlake import policies, roles
 from flowlake.aws_lambda import handler
 from flowlake.cli import app
 from flowlake.errors import StorageError
@@ -69,11 +71,17 @@ def recorder(
         yield recorder
 
 
-def flowlake(*words: str, exit_code: int = 0) -> str:
-    done = CliRunner().invoke(app, words, catch_exceptions=True)
+def run(*words: str) -> tuple[int, str]:
+    """The exit code of a command, and what it says."""
+    done = CliRunner().invoke(app, words)
     code = getattr(done.exception, "exit_code", done.exit_code)
-    assert code == exit_code, (words, done.output, done.exception)
-    return f"{done.output}{done.exception}"
+    return code, f"{done.output}{done.exception}"
+
+
+def flowlake(*words: str, exit_code: int = 0) -> str:
+    code, said = run(*words)
+    assert code == exit_code, (words, said)
+    return said
 
 
 def test_a_lake_is_made_kept_and_asked(s3: str, recorder: Recorder) -> None:
@@ -152,7 +160,7 @@ def test_the_functions_role(s3: str, recorder: Recorder, monkeypatch: pytest.Mon
     open_storage(rules).put(rules, RULES.encode())
     monkeypatch.setenv("FLOWLAKE_ALARMS", rules)
     names = {"sources": [f"{s3}/raw"], "lake": f"{s3}/lake", "alarms_file": rules}
-    policy = policies.function("convert", queue=QUEUE, topics=[TOPIC], **names)  # type: ignore[arg-type]
+    policy = roles.function("convert", queue=QUEUE, topics=[TOPIC], **names)  # type: ignore[arg-type]
     urls = [
         f"{s3}/raw/{key}" for key, _ in list(sample_objects(hours=1, records_per_object=50))[:4]
     ]
@@ -173,14 +181,51 @@ def botocore_calls(moto: str, monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         service = client.meta.service_model.service_name
         keys = (("ec2:Region", client.meta.region_name),) if service == "ec2" else ()
         calls.append(Call(f"{service}:{operation}", resource(given), keys))
+        calls.extend(implied(operation, given))
         return ask(client, operation, given)
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", record)
     return calls
 
 
+PLACE = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
+KINDS = {
+    "vpc": "vpc",
+    "subnet": "subnet",
+    "eni": "network-interface",
+    "tgw": "transit-gateway",
+    "tgw-attach": "transit-gateway-attachment",
+}
+
+
+def implied(operation: str, given: dict[str, Any]) -> list[Call]:
+    """What AWS asks for besides (Service Authorization Reference, "Dependent actions" of EC2)."""
+    if operation == "DeleteFlowLogs":
+        return [Call("logs:DeleteLogDelivery", "*")]
+    if operation != "CreateFlowLogs":
+        return []
+    kinds = [(each.rpartition("-")[0], each) for each in given["ResourceIds"]]
+    more = [Call("ec2:CreateFlowLogs", f"{PLACE}:{KINDS[kind]}/{each}") for kind, each in kinds]
+    more.append(Call("logs:CreateLogDelivery", "*"))
+    if role := given.get("DeliverLogsPermissionArn"):
+        service = ("iam:PassedToService", "vpc-flow-logs.amazonaws.com")
+        more.append(Call("iam:PassRole", role, (service,)))
+    if given.get("TagSpecifications"):
+        tagging = ("ec2:CreateAction", "CreateFlowLogs")
+        more.append(Call("ec2:CreateTags", f"{PLACE}:vpc-flow-log/fl-1", (tagging,)))
+    if "${ecs-" in given["LogFormat"]:
+        cluster = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/web"
+        inside = f"{cluster.replace(':cluster/', ':container-instance/')}/1"
+        more += [Call(f"ecs:List{each}", "*") for each in ("Clusters", "Services")]
+        more += [Call("ecs:ListTaskDefinitions", "*"), Call("ecs:ListTasks", inside)]
+        more.append(Call("ecs:ListContainerInstances", cluster))
+    return more
+
+
 def resource(given: dict[str, Any]) -> str:
     """The ARN that AWS names when it denies the call."""
+    if "LogFormat" in given or "FlowLogIds" in given:
+        return f"{PLACE}:vpc-flow-log/fl-1"
     if group := given.get("logGroupName"):
         return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:"
     return str(given.get("TopicArn", "*"))
@@ -228,3 +273,87 @@ def test_findings_are_published(botocore_calls: list[Call], tmp_path: Path) -> N
     (tmp_path / "alarms.toml").write_text(rules)
     flowlake("alarms", "test", "--config", str(tmp_path / "alarms.toml"))
     assert_just(botocore_calls, policies.alarms([topic]))
+
+
+@dataclass(frozen=True)
+class Network:
+    """What flow logs can be on: a VPC, a subnet, an instance, a transit gateway's attachment."""
+
+    vpc: str
+    subnet: str
+    instance: str
+    gateway: str
+    attachment: str
+
+
+@pytest.fixture
+def network(moto: str) -> Network:
+    ec2 = boto3.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    (instance,) = ec2.run_instances(
+        ImageId="ami-12345678", MinCount=1, MaxCount=1, SubnetId=subnet
+    )["Instances"]
+    gateway = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    attached = ec2.create_transit_gateway_vpc_attachment(
+        TransitGatewayId=gateway, VpcId=vpc, SubnetIds=[subnet]
+    )
+    attachment = attached["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
+    logs = boto3.client("logs")
+    logs.create_log_group(logGroupName="/vpc/flow-logs")
+    ec2.close()
+    logs.close()
+    return Network(vpc, subnet, instance["InstanceId"], gateway, attachment)
+
+
+def test_flow_logs_are_set_up(network: Network, botocore_calls: list[Call], tmp_path: Path) -> None:
+    group = "cloudwatch:///vpc/flow-logs"
+    role = f"arn:aws:iam::{ACCOUNT}:role/flow-logs"
+    for which in (
+        ("--vpc", network.vpc),
+        ("--subnet", network.subnet),
+        ("--instance", network.instance),
+        ("--transit-gateway", network.gateway),
+        ("--transit-gateway-attachment", network.attachment),
+    ):
+        given = ("--to", group, "--role", role, "--name", "all", "--overlapping")
+        flowlake("setup", "enable", *which, *given)
+    changing = list(botocore_calls)
+    botocore_calls.clear()
+    baseline = str(tmp_path / "baseline.json")
+    flowlake("setup", "list")
+    run("setup", "check", "--save-baseline", baseline)
+    ec2 = boto3.client("ec2")
+    made = [each["FlowLogId"] for each in ec2.describe_flow_logs()["FlowLogs"]]
+    looking = list(botocore_calls)
+    botocore_calls.clear()
+    flowlake("setup", "disable", *made[:2], "--yes")
+    changing += botocore_calls
+    botocore_calls.clear()
+    run("setup", "check", "--baseline", baseline)
+    ec2.close()
+    looking += botocore_calls
+
+    about = {"destinations": [group], "role": role}
+    assert_just([*changing, *looking], policies.setup(ACCOUNT, [REGION], **about))  # type: ignore[arg-type]
+    look = policies.setup(ACCOUNT, [REGION], destinations=[group], read_only=True)
+    assert_just([*looking], look)
+
+
+def test_destinations_in_s3_are_looked_into(
+    s3: str, recorder: Recorder, moto_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EC2 is moto's and the bucket the real server's; moto wants to know of a bucket, too."""
+    urllib.request.urlopen(f"{moto_server}/moto-api/reset", data=b"").close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    ec2, buckets = boto3.client("ec2"), boto3.client("s3", endpoint_url=moto_server)
+    buckets.create_bucket(Bucket=s3.removeprefix("s3://"))
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    flowlake("setup", "enable", "--vpc", vpc, "--to", s3)
+    look = policies.setup(ACCOUNT, ["us-east-1"], destinations=[s3], read_only=True)
+    recorder.allow(look)
+    run("setup", "check")
+    assert recorder.denied() == []
+    assert asked(recorder.calls()) == {"s3:ListBucket", "s3:GetObject"}
+    ec2.close()
+    buckets.close()

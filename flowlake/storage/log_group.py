@@ -58,7 +58,7 @@ class LogGroup:
     def __init__(self, place: str, access: Access) -> None:
         self._place = place
         self._group, self._region = _names(place)
-        self._client = client("logs", self._region, access, retries=_retries(ATTEMPTS))
+        self._client = client("logs", self._region, access, retries="adaptive", attempts=ATTEMPTS)
 
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:  # noqa: ARG002
         """The hours from the group's first, or the first its retention keeps, to this one.
@@ -174,7 +174,8 @@ def formats_of(place: str, access: Access = Access()) -> tuple[str, ...]:
     import botocore.exceptions
 
     group, region = _names(place)
-    ec2 = client("ec2", region, access, retries=_retries(2))  # a private network may not reach it
+    # a private network may not reach it
+    ec2 = client("ec2", region, access, retries="adaptive", attempts=2)
     try:
         pages = ec2.get_paginator("describe_flow_logs").paginate(
             Filters=[{"Name": "log-group-name", "Values": [group]}]
@@ -191,10 +192,6 @@ def _names(place: str) -> tuple[str, str]:
     if match is None or match["region"] is None:
         raise UsageError(f"{place!r} is no log group and region.")
     return match["group"], match["region"]
-
-
-def _retries(attempts: int) -> dict[str, Any]:
-    return {"mode": "adaptive", "total_max_attempts": attempts}
 
 
 _NOT_THERE = (

@@ -5,6 +5,7 @@ import typer
 from flowlake.cli.setup.checking import check
 from flowlake.cli.setup.flow_logs import disable, enable, list_
 from flowlake.cli.setup.policies import app as policy
+from flowlake.cli.setup.templating import template
 
 app = typer.Typer(
     name="setup",
@@ -14,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command()(template)
 app.add_typer(policy)
 app.command()(check)
 app.command()(enable)

@@ -141,9 +141,9 @@ def function(
     output: OutputOption = None,
 ) -> None:
     """The role of the Lambda function: its queue, flow logs, lake, topics and log."""
-    from flowlake import log_delivery, policies
+    from flowlake import roles
 
-    policy = policies.function(
+    policy = roles.function(
         name,
         queue=queue,
         sources=source,
@@ -152,7 +152,7 @@ def function(
         topics=topic or (),
         kms_keys=kms_key or (),
     )
-    _print(log_delivery.trust("lambda") if trusted else policy, output)
+    _print(roles.trust("lambda") if trusted else policy, output)
 
 
 @app.command()
@@ -173,11 +173,11 @@ def task(
 
     On EC2 and elsewhere it is the same; another --trust is up to you there.
     """
-    from flowlake import log_delivery, policies
+    from flowlake import roles
 
     if account and not trusted:
         raise UsageError("--account says whose tasks --trust is for: add --trust.")
-    policy = policies.task(
+    policy = roles.task(
         sources=source,
         lake=lake,
         alarms_file=alarms_file,
@@ -185,7 +185,7 @@ def task(
         kms_keys=kms_key or (),
         partition=partition,
     )
-    _print(log_delivery.trust("task", account) if trusted else policy, output)
+    _print(roles.trust("task", account) if trusted else policy, output)
 
 
 @app.command()
@@ -271,20 +271,19 @@ def _print(policy: "Policy", output: Path | None) -> None:
             f"The policy has {characters:,} characters, and a managed policy may have {LONGEST:,}: "
             "name fewer places at once, or a folder above them."
         )
-    text = json.dumps(policy, indent=2, ensure_ascii=False)
-    if output is None:
-        say(text)
-    else:
-        write_text(text + "\n", output)
+    print_document(json.dumps(policy, indent=2, ensure_ascii=False), output)
 
 
-def write_text(text: str, output: Path) -> None:
-    """Write a document to a file.
+def print_document(text: str, output: Path | None) -> None:
+    """Print a document, or write it to a file.
 
     Raises:
         UsageError: when it cannot be written.
     """
+    if output is None:
+        say(text)
+        return
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"Cannot write {output}: {error.strerror}.") from error
