@@ -194,11 +194,12 @@ def _at(time: datetime) -> str:
 
 _TO_BUCKET = (
     "The bucket's policy must let delivery.logs.amazonaws.com put objects below AWSLogs/ "
-    "and ask for the bucket's ACL; so must a KMS key's, where the bucket has a key of its own."
+    "and ask for the bucket's ACL, and so must that of its KMS key, if it has one of its own: "
+    "`flowlake setup policy bucket` and `flowlake setup policy kms-key` print them."
 )
 _TO_GROUP = (
-    "The role must trust vpc-flow-logs.amazonaws.com, and allow logs:CreateLogStream, "
-    "logs:PutLogEvents, logs:DescribeLogGroups and logs:DescribeLogStreams."
+    "The role must trust vpc-flow-logs.amazonaws.com and allow it to write into the log group: "
+    "`flowlake setup policy cloudwatch` prints both."
 )
 _TO_STREAM = (
     "The delivery stream must be active, and in the same account and region as the flow log, or be "

@@ -25,7 +25,7 @@ records go to, to a few minutes. ``interfaces`` are those of the lake's last day
 """
 
 _NESTED = ("interface_id", "subnet_id", "vpc_id")
-_MAKE = "Make a flow log for it, or for the VPC as a whole."
+_MAKE = "Make a flow log for it, or for the VPC as a whole: `flowlake setup enable`."
 
 
 def unrecorded(
