@@ -19,7 +19,7 @@ from flowlake.lake import open_lake
 from flowlake.rendering import some
 from flowlake.serving import lacking, unlike
 from flowlake.trails import HISTORY, Trail, called, look_up_events, read_trail
-from flowlake.watching import left_behind, overlapping, place_of, unrecorded
+from flowlake.watching import idle, left_behind, overlapping, place_of, unrecorded
 from flowlake.window import parse_time
 
 
@@ -85,7 +85,7 @@ def check_flow_logs(
     missed = flow_logs if in_lake is None else stale(flow_logs, in_lake, now)
     newest = newest_there(_chosen(missed, flow_log_ids), access, now)
     found = [
-        *deliveries(flow_logs, newest, in_lake, now),
+        *deliveries(flow_logs, newest, in_lake, now, idle(flow_logs, interfaces)),
         *lacking(_chosen(flow_logs, flow_log_ids)),
         *unlike(flow_logs),
         *unrecorded(flow_logs, networks, interfaces),
