@@ -43,7 +43,7 @@ def record(name: str = "DeleteFlowLogs", at: datetime = NOON, **others: Any) -> 
 
 
 def body(*records: Any) -> bytes:
-    return gzip.compress(json.dumps({"Records": records}).encode())
+    return gzip.compress(json.dumps({"Records": records}).encode(), mtime=0)
 
 
 def key(at: datetime, region: str = "eu-west-1", kind: str = "CloudTrail", extra: str = "a") -> str:

@@ -65,6 +65,11 @@ def check(
     It looks for the newest of each flow log in the lake, else at its destination. Approve what
     there is with --save-baseline, and later --baseline tells what was changed, and CloudTrail who
     did it. Exits with 3 if a flow log is not as approved, else with 1 if one does not deliver.
+
+    Examples:
+        flowlake setup check --lake s3://my-lake/flows
+        flowlake setup check --save-baseline approved.json
+        flowlake setup check --baseline approved.json --trail s3://my-trail/AWSLogs
     """
     from flowlake.checking import check_flow_logs
 
