@@ -257,6 +257,13 @@ def test_a_call_names_no_more_than_it_may() -> None:
     assert [each for call in calls for each in call["ResourceIds"]] == [*interfaces, *attachments]
 
 
+def test_a_value_that_looks_like_an_option_stays_a_value() -> None:
+    (call,) = requests(["vpc-1"], Recording("cloudwatch://--region", role=ROLE), "eu-west-1")
+    read, own = parsed(aws_command(call, "eu-west-1", "-work"))
+    assert read == call
+    assert own == {"region": "eu-west-1", "profile": "-work"}
+
+
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 
 
