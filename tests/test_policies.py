@@ -39,7 +39,8 @@ IDENTITY = {
     "inventory of a region": "inventory --region eu-west-1 --region us-east-1",
     "lambda": (
         f"lambda convert --queue {QUEUE} --source s3://raw-logs --lake s3://lakes/flows "
-        f"--alarms s3://lakes/alarms.toml --topic {TOPIC} --kms-key {KEY}"
+        f"--alarms s3://lakes/alarms.toml --topic {TOPIC} --kms-key {KEY} --source-kms-key {KEY} "
+        f"--topic-kms-key {KEY}"
     ),
     "task": (
         "task --source s3://raw-logs --lake s3://lakes/flows --alarms s3://lakes/alarms.toml "
