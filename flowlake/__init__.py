@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from flowlake.recording import Recording
     from flowlake.registering import ddl
+    from flowlake.report import ReportFile, write_report
     from flowlake.rules import read_rules
     from flowlake.status import Status
     from flowlake.storage import Access
@@ -65,6 +66,7 @@ __all__ = [
     "Progress",
     "Recording",
     "Report",
+    "ReportFile",
     "Status",
     "StorageError",
     "UsageError",
@@ -91,6 +93,7 @@ __all__ = [
     "vacuum",
     "verify",
     "write_database",
+    "write_report",
 ]
 
 _HOMES = {
@@ -126,6 +129,7 @@ _HOMES = {
     ),
     "flowlake.recording": ("Recording",),
     "flowlake.registering": ("ddl",),
+    "flowlake.report": ("ReportFile", "write_report"),
     "flowlake.rules": ("read_rules",),
     "flowlake.status": ("Status",),
     "flowlake.storage": ("Access",),

@@ -1,7 +1,7 @@
 """Whether flow logs deliver: what EC2 says of them, and how new what has arrived is."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -102,6 +102,7 @@ def deliveries(
     there: pl.DataFrame,
     lake: pl.DataFrame | None,
     now: datetime,
+    idle: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Tell of each flow log whether it delivers, and if not, why and what helps.
 
@@ -110,6 +111,7 @@ def deliveries(
         there: of ``NEWEST``; a flow log that is not in it was not looked for.
         lake: of ``RECEIVED``; None without a lake.
         now: the time.
+        idle: the resources in which there is no interface, so that nothing can arrive of them.
     """
     found = {row["flow_log_id"]: row for row in there.iter_rows(named=True)}
     kept = [] if lake is None else lake.to_dicts()
@@ -120,7 +122,11 @@ def deliveries(
             continue
         mine = [each["newest"] for each in kept if _is_of(each, row) and each["newest"]]
         looked = found.get(row["flow_log_id"])
-        yield _by_age(row, max(mine, default=None), looked, lake is not None, until, now)
+        told = _by_age(row, max(mine, default=None), looked, lake is not None, until, now)
+        if told["level"] == "error" and row["resource_id"] in idle:
+            why = f"{told['why']} There is no interface in {row['resource_id']} now."
+            told |= {"level": "note", "why": why, "to_do": None}
+        yield told
 
 
 def stale(flow_logs: pl.DataFrame, lake: pl.DataFrame, now: datetime) -> pl.DataFrame:
@@ -188,11 +194,12 @@ def _at(time: datetime) -> str:
 
 _TO_BUCKET = (
     "The bucket's policy must let delivery.logs.amazonaws.com put objects below AWSLogs/ "
-    "and ask for the bucket's ACL; so must a KMS key's, where the bucket has a key of its own."
+    "and ask for the bucket's ACL, and so must that of its KMS key, if it has one of its own: "
+    "`flowlake setup policy bucket` and `flowlake setup policy kms-key` print them."
 )
 _TO_GROUP = (
-    "The role must trust vpc-flow-logs.amazonaws.com, and allow logs:CreateLogStream, "
-    "logs:PutLogEvents, logs:DescribeLogGroups and logs:DescribeLogStreams."
+    "The role must trust vpc-flow-logs.amazonaws.com and allow it to write into the log group: "
+    "`flowlake setup policy cloudwatch` prints both."
 )
 _TO_STREAM = (
     "The delivery stream must be active, and in the same account and region as the flow log, or be "

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowlake.errors import FlowLakeError, StorageError, UsageError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,10 @@ def aws_settings(access: Access) -> AwsSettings:
             session.full_config, session.get_scoped_config(), "s3"
         ).provide()
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
-        return AwsSettings(region, endpoint or None, Credentials(session))
+        found = AwsSettings(region, endpoint or None, Credentials(session))
+        where, by = endpoint or "AWS", session.get_credentials().method
+        logger.info("S3 is %s, in region %s; credentials by %s", where, region or "unknown", by)
+        return found
     except botocore.exceptions.BotoCoreError as error:
         raise StorageError(
             f"The AWS settings cannot be used: {error}; check --profile, AWS_PROFILE and the "

@@ -93,6 +93,8 @@ def _section(asked: Question) -> str:
         parts.append(f"Needs `{'`, `'.join(query.needs)}`, which the default format lacks.\n")
     if query.history:
         parts.append(f"Looks back over the `{query.history}` before the window.\n")
+    if query.report is not None:
+        parts.append(f"In [a report](../docs/report.md): {query.report}.\n")
     if query.params:
         parts.append("| parameter | type | default | |\n|---|---|---|---|")
         for param in query.params:

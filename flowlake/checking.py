@@ -16,9 +16,10 @@ from flowlake.describing import described, described_networks
 from flowlake.errors import StorageError, UsageError
 from flowlake.flow_logs import described_flow_logs
 from flowlake.lake import open_lake
+from flowlake.rendering import some
 from flowlake.serving import lacking, unlike
 from flowlake.trails import HISTORY, Trail, called, look_up_events, read_trail
-from flowlake.watching import left_behind, overlapping, place_of, unrecorded
+from flowlake.watching import idle, left_behind, overlapping, place_of, unrecorded
 from flowlake.window import parse_time
 
 
@@ -45,7 +46,7 @@ def check_flow_logs(
     baseline: str | os.PathLike[str] | None = None,
     save: str | os.PathLike[str] | None = None,
     trail: str | os.PathLike[str] | None = None,
-    since: datetime | str = HISTORY,
+    since: datetime | str | None = None,
     access: Access = Access(),
 ) -> Check:
     """Check the flow logs of an account: whether they deliver, serve, cover, and are as approved.
@@ -59,7 +60,8 @@ def check_flow_logs(
         save: write the flow logs as they are now to this file, as approved, after comparing.
         trail: a folder or ``s3://…`` with CloudTrail's files, that say who did it; by default
             CloudTrail is asked where there is a drift from the baseline.
-        since: from when on CloudTrail's events are looked at; ISO 8601 or an age (UTC).
+        since: from when on CloudTrail's events are looked at; ISO 8601 or an age (UTC). By default
+            as far back as its event history goes.
         access: AWS profile and requester-pays.
 
     Raises:
@@ -71,7 +73,7 @@ def check_flow_logs(
     if save is not None and flow_log_ids:
         raise UsageError("A baseline is of all flow logs: leave out the ids, or --save-baseline.")
     now = datetime.now(UTC)
-    begin = parse_time(since, now)
+    begin = parse_time(since or HISTORY, now)
     asked = wanted_regions(access, regions)
     approved = read_baseline(baseline, access) if baseline is not None else None
     there = open_lake(lake, access) if lake is not None else None
@@ -83,7 +85,7 @@ def check_flow_logs(
     missed = flow_logs if in_lake is None else stale(flow_logs, in_lake, now)
     newest = newest_there(_chosen(missed, flow_log_ids), access, now)
     found = [
-        *deliveries(flow_logs, newest, in_lake, now),
+        *deliveries(flow_logs, newest, in_lake, now, idle(flow_logs, interfaces)),
         *lacking(_chosen(flow_logs, flow_log_ids)),
         *unlike(flow_logs),
         *unrecorded(flow_logs, networks, interfaces),
@@ -116,6 +118,8 @@ def drifted(
         trouble: why not.
     """
     events = trail.events.to_dicts() if trail is not None else []
+    files = trail.files if trail is not None else None
+    read = "its event history" if files is None else some(files, "file")
     for row in changes.iter_rows(named=True):
         now, before = row["flow_log_id"], row["flow_log_id_before"]
         words = {
@@ -132,7 +136,7 @@ def drifted(
             done = [each for each in events if _did(each, name, flow_log_id)]
             who += [f"{called(each)}." for each in done]
             if not done and trail is not None:
-                who.append(f"CloudTrail has no {name} of {flow_log_id} there.")
+                who.append(f"CloudTrail has no {name} of {flow_log_id} in {read}.")
         if calls and trouble:
             who.append(f"Who did it is not known: {trouble}.")
         yield advise(
@@ -145,7 +149,7 @@ def drifted(
         )
 
 
-_ENDING = ("DeleteBucket", "DeleteBucketPolicy", "DeleteLogGroup", "DeleteLogDelivery")
+_ENDING = ("DeleteBucket", "DeleteBucketPolicy", "DeleteLogGroup")
 _FLOW_LOGS = ("CreateFlowLogs", "DeleteFlowLogs")
 
 

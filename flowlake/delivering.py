@@ -12,6 +12,7 @@ import functools
 import http
 import http.client
 import json
+import logging
 import os
 import random
 import re
@@ -33,6 +34,8 @@ from flowlake.wording import Finding, as_json, as_slack, message, subject
 __all__ = ["SETTINGS", "Delivery", "Kind", "Setting", "deliver", "message", "subject"]
 
 Kind = Literal["sns", "webhook", "file", "stdout"]
+logger = logging.getLogger(__name__)
+
 TIMEOUT = 10.0
 """Seconds to wait for a connection, and for each part of an answer."""
 
@@ -159,6 +162,7 @@ def deliver(finding: Finding, to: Delivery, access: Access = Access()) -> None:
         "stdout": lambda: _print(_line(finding, to.shape), to),
     }
     way[to.kind]()
+    logger.info("finding %s was delivered to %s", finding["id"], to.name)
 
 
 def _failed(to: Delivery, problem: str) -> DeliveryFailed:
@@ -320,6 +324,7 @@ def _post(finding: Finding, to: Delivery) -> None:
         wait = max(wait, asked or 0)
         if attempt == ATTEMPTS or time.monotonic() - begun + wait > PATIENCE:
             break
+        logger.info("%s: again in %.1f s", problem, wait)
         time.sleep(wait)
     tried = f"{attempt} attempt{'s' * (attempt > 1)}"
     slow = f", and asks to wait {asked:,.0f} seconds" if asked else ""

@@ -142,7 +142,9 @@ def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
         with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123  # a path of any kind
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The inventory {path} cannot be read: {error}.") from error
+        raise UsageError(
+            f"The inventory {path} cannot be read: {error}. Check its name."
+        ) from error
     try:
         if not text.lstrip().startswith(("{", "[")):
             rows = _csv_rows(text)

@@ -4,6 +4,7 @@ The window is applied once, here, where ``flows`` is opened: files whose statist
 are never opened, then rows are filtered exactly. No query repeats it.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,8 @@ from flowlake.window import Window, before, parse_time, window
 
 if TYPE_CHECKING:
     import duckdb
+
+logger = logging.getLogger(__name__)
 
 When = datetime | str | None
 Names = str | Sequence[str] | None
@@ -331,7 +334,13 @@ class Lake:
             raise refused(error) from error
 
     def connect(
-        self, since: When = None, until: When = None, account: Names = None, region: Names = None
+        self,
+        since: When = None,
+        until: When = None,
+        account: Names = None,
+        region: Names = None,
+        *,
+        sql: str | None = None,
     ) -> "duckdb.DuckDBPyConnection":
         """Open a DuckDB connection that sees the lake, at this version, and nothing else.
 
@@ -339,9 +348,10 @@ class Lake:
         ``inventory`` (each interface as it is now), and the small tables such as ``protocols``. It
         is set to UTC, and can neither open other files nor change its settings. DuckDB's COPY can
         still write over the lake's own, so where the SQL is not yours, use `sql`, or credentials
-        that may only read.
+        that may only read. Given the ``sql`` that is to run, it has only what that names.
         """
-        return self._connection(self._views(window(since, until, account, region)))
+        named = None if sql is None else sql.lower()
+        return self._connection(self._views(window(since, until, account, region), named), named)
 
     def view(self, name: str, wanted: Window) -> View:
         """What ``flows``, ``history`` or ``transit_gateway_flows`` needs to show a window."""
@@ -350,15 +360,14 @@ class Lake:
         files = self._fitting(wanted).filter(fitting.fill_null(1) > 0).sort("path")
         pure = files.filter(fitting == pl.col("rows")).height == files.height
         root = self._tables.table_url("flows")
+        logger.debug("%s: %d of %d files are wanted", name, files.height, self._files.height)
         paths = [f"{root}/{path}" for path in files["path"]]
         return View(name, paths, wanted, None if pure else KINDS[name])
 
     def _views(self, wanted: Window, sql: str | None = None) -> list[View]:
         """The views of a window that the SQL names; `flows` always."""
-        names = ["flows"]
-        if sql is None or TRANSIT_GATEWAY_FLOWS in sql:
-            names.append(TRANSIT_GATEWAY_FLOWS)
-        return [self.view(name, wanted) for name in names]
+        others = [TRANSIT_GATEWAY_FLOWS] if sql is None or TRANSIT_GATEWAY_FLOWS in sql else []
+        return [self.view(name, wanted) for name in ("flows", *others)]
 
     def _connection(
         self, views: Sequence[View], sql: str | None = None

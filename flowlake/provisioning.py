@@ -39,8 +39,9 @@ _IDS_A_DELETION = 1_000
 """Flow logs that one DeleteFlowLogs may name."""
 
 _MAKING = (
-    "ec2:CreateFlowLogs, logs:CreateLogDelivery and, for CloudWatch Logs, iam:PassRole on the role "
-    "(`flowlake setup policy setup` prints them)"
+    "ec2:CreateFlowLogs, logs:CreateLogDelivery, with tags ec2:CreateTags, with a role "
+    "iam:PassRole, and for the fields of ECS, which --version 5 leaves out, ecs:List…: `flowlake "
+    "setup policy setup` prints them"
 )
 _ENDING = "ec2:DeleteFlowLogs and logs:DeleteLogDelivery"
 

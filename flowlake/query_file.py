@@ -16,9 +16,18 @@ The header ends at the first line that is no comment. ``name``, ``title``, ``des
 given; one whose default is NULL may be NULL. Where the default tells little, an example stands
 after it: ``action VARCHAR = NULL e.g. 'REJECT' -- …``.
 
-Two more keys may stand once. ``needs: tcp_flags, vpc_id`` names columns that the default format
+Three more keys may stand once. ``needs: tcp_flags, vpc_id`` names columns that the default format
 lacks and without which there is no answer. ``history: days`` names the parameter that says how
-many days before the window the table `history` reaches back.
+many days before the window the table `history` reaches back. ``report`` takes the question into
+`flowlake report`, and says which columns of the answer to draw, or ``table`` for none::
+
+    -- report: bytes by address
+    -- report: bytes, flows of which rejected by bucket_start
+    -- report: gap_start to gap_end by interface_id
+    -- report: table
+
+Amounts are drawn by what they belong to: over time by a TIMESTAMPTZ, else as a bar for each row.
+``of which`` sets a part of an amount apart, and times that are joined by ``to`` become spans.
 
 FROM names only the tables in `TABLES`, which the connection provides: `flows`, the records of the
 window; `history`, those before it; `transit_gateway_flows`, those of the window that no VPC flow
@@ -30,14 +39,14 @@ judges the SQL.
 import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowlake import reference
-from flowlake.errors import LakeError
 from flowlake.fields import COLUMNS
+from flowlake.query_header import HEADER_LINE, PARAM, header_entries, wrong
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,17 +57,14 @@ TABLES = frozenset({"flows", "history", "transit_gateway_flows", *reference.TABL
 ONCE = ("name", "title", "description", "returns")
 """Header keys that stand exactly once."""
 
-OPTIONAL = ("needs", "history")
+OPTIONAL = ("needs", "history", "report")
 """Header keys that stand once or not at all; the only other key is ``param``."""
 
-HEADER_LINE = re.compile(r"--(?P<indent>\s*)(?P<text>.*?)\s*$")
-KEY = re.compile(r"(?P<key>[a-z]+):\s*(?P<value>.*)$")
-PARAM = re.compile(
-    r"(?P<name>[a-z]\w*)\s+(?P<type>[^=]+?)"
-    r"(?:\s*=\s*(?P<literal>(?:'(?:[^']|'')*'|[^'])+?))?"
-    r"(?:\s+e\.g\.\s+(?P<example>(?:'(?:[^']|'')*'|[^'])+?))?"
-    r"\s+--\s+(?P<help>\S.*)$"
-)
+DRAWN = re.compile(r"(?P<amounts>\w.*?)\s+by\s+(?P<by>\w+(?:\s*,\s*\w+)*)")
+AMOUNT = re.compile(r"(?P<column>\w+)(?:\s+(?P<joint>of which|to)\s+(?P<other>\w+))?")
+TIME = "TIMESTAMP WITH TIME ZONE"
+NUMBERS = ("BIGINT", "INTEGER", "DOUBLE")
+"""The types that an answer has numbers in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,37 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """A number of each row, to draw as long as it is; `part` is the part of it to set apart."""
+
+    column: str
+    part: str | None = None
+
+    def __str__(self) -> str:
+        """As the header says it."""
+        return f"{self.column} of which {self.part}" if self.part else self.column
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a report draws an answer: nothing, amounts, or the span from one time to another."""
+
+    amounts: tuple[Amount, ...] = ()
+    span: tuple[str, str] | None = None
+    by: tuple[str, ...] = ()
+    """The columns that say what an amount or a span belongs to: one time, or anything else."""
+    over_time: bool = False
+    """Whether `by` is a time."""
+
+    def __str__(self) -> str:
+        """As the header says it."""
+        if not self.by:
+            return "table"
+        drawn = " to ".join(self.span) if self.span else ", ".join(map(str, self.amounts))
+        return f"{drawn} by {', '.join(self.by)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One saved question: what its header says, and its SQL, which is the whole file."""
 
@@ -110,6 +147,8 @@ class Query:
     """Columns without which there is no answer, and which the default format lacks."""
     history: str | None = None
     """The parameter that says how many days before the window the question looks."""
+    report: Drawing | None = None
+    """How a report draws the answer; None leaves the question out of it."""
 
     def listing(self) -> dict[str, Any]:
         """What programs need to know to ask it: texts, and literals in SQL."""
@@ -137,33 +176,38 @@ def parse_query(text: str, path: Path) -> Query:
     """Read and check the text of one query file; `path` gives its name and names it in errors."""
     single: dict[str, tuple[int, str]] = {}
     params: dict[str, Param] = {}
-    for line, key, value in _header(text.splitlines(), path):
+    for line, key, value in header_entries(text.splitlines(), path):
         if key not in (*ONCE, *OPTIONAL, "param"):
-            raise _wrong(path, line, f"unknown header key {key!r}")
+            raise wrong(path, line, f"unknown header key {key!r}")
         if not value:
-            raise _wrong(path, line, f"header key {key!r} says nothing")
+            raise wrong(path, line, f"header key {key!r} says nothing")
         if key == "param":
             param = _parse_param(value, path, line)
             if param.name in params:
-                raise _wrong(path, line, f"param {param.name} is declared twice")
+                raise wrong(path, line, f"param {param.name} is declared twice")
             params[param.name] = param
         elif key in single:
-            raise _wrong(path, line, f"header key {key!r} stands twice")
+            raise wrong(path, line, f"header key {key!r} stands twice")
         else:
             single[key] = (line, value)
     for key in ONCE:
         if key not in single:
-            raise _wrong(path, 1, f"the header has no {key!r}")
+            raise wrong(path, 1, f"the header has no {key!r}")
     (line, name), (_, title), (_, description), returns = (single[key] for key in ONCE)
     if name != path.stem:
-        raise _wrong(path, line, f"name {name!r} is not the file's name {path.stem!r}")
+        raise wrong(path, line, f"name {name!r} is not the file's name {path.stem!r}")
     columns = _parse_returns(*returns, path)
     needs = _parse_needs(*single.get("needs", (line, "")), path)
     history_line, history = single.get("history", (line, None))
     if history is not None and history not in params:
-        raise _wrong(path, history_line, f"history names no param: {history}")
+        raise wrong(path, history_line, f"history names no param: {history}")
+    report = _parse_report(*single["report"], columns, path) if "report" in single else None
+    if report and (needed := [param.name for param in params.values() if param.required]):
+        what = f"report: nobody gives it {', '.join(needed)}, which has no default"
+        raise wrong(path, single["report"][0], what)
     query = Query(
-        *(name, title, description, tuple(params.values()), columns, text, path), needs, history
+        *(name, title, description, tuple(params.values()), columns, text, path),
+        *(needs, history, report),
     )
     _check_sql(query)
     return query
@@ -179,36 +223,12 @@ def scratch() -> "duckdb.DuckDBPyConnection":
     return connection
 
 
-def _wrong(path: Path, line: int, what: str) -> LakeError:
-    return LakeError(f"{path}:{line}: {what}.")
-
-
-def _header(lines: list[str], path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number, key and whole value of each header entry."""
-    entry: tuple[int, str, str] | None = None
-    for number, line in enumerate(lines, 1):
-        match = HEADER_LINE.match(line)
-        if match is None:
-            break
-        if entry and len(match["indent"]) > 1:
-            entry = (entry[0], entry[1], f"{entry[2]} {match['text']}".strip())
-            continue
-        key = KEY.match(match["text"])
-        if key is None:
-            raise _wrong(path, number, f"a header line is '-- key: value', not {line!r}")
-        if entry:
-            yield entry
-        entry = (number, key["key"], key["value"])
-    if entry:
-        yield entry
-
-
 def _parse_param(value: str, path: Path, line: int) -> Param:
     import duckdb
 
     match = PARAM.match(value)
     if match is None:
-        raise _wrong(path, line, "a param is 'name TYPE [= literal] -- help'")
+        raise wrong(path, line, "a param is 'name TYPE [= literal] -- help'")
     cursor = scratch().cursor()
     values: dict[str, Any] = {"literal": None, "example": None}
     try:
@@ -218,7 +238,7 @@ def _parse_param(value: str, path: Path, line: int) -> Param:
                 row = cursor.execute(f"SELECT CAST({match[each]} AS {kind})").fetchone()
                 values[each] = frozen(row[0]) if row else None
     except duckdb.Error as error:
-        raise _wrong(path, line, f"param {match['name']}: {_brief(error)}") from error
+        raise wrong(path, line, f"param {match['name']}: {_brief(error)}") from error
     example = match["example"] or (None if values["literal"] is None else match["literal"])
     return Param(match["name"], kind, match["literal"], values["literal"], match["help"], example)
 
@@ -232,7 +252,7 @@ def _parse_needs(line: int, value: str, path: Path) -> tuple[str, ...]:
     needs = tuple(filter(None, value.replace(",", " ").split()))
     known = {each.column for each in COLUMNS}
     if unknown := [column for column in needs if column not in known]:
-        raise _wrong(path, line, f"needs: flows has no column {', '.join(unknown)}")
+        raise wrong(path, line, f"needs: flows has no column {', '.join(unknown)}")
     return needs
 
 
@@ -243,8 +263,42 @@ def _parse_returns(line: int, value: str, path: Path) -> tuple[Column, ...]:
     try:
         members = scratch().cursor().sqltype(f"STRUCT({value})").children
     except duckdb.Error as error:
-        raise _wrong(path, line, f"returns: {_brief(error)}") from error
+        raise wrong(path, line, f"returns: {_brief(error)}") from error
     return tuple(Column(name, str(kind)) for name, kind in members)
+
+
+def _parse_report(line: int, value: str, columns: Sequence[Column], path: Path) -> Drawing:
+    """Read ``AMOUNT[ of which PART][, …] by COLUMN[, …]``, ``TIME to TIME by …`` or ``table``."""
+    if value == "table":
+        return Drawing()
+    drawn = DRAWN.fullmatch(value)
+    parts = (
+        [AMOUNT.fullmatch(each.strip()) for each in drawn["amounts"].split(",")] if drawn else []
+    )
+    found = [each for each in parts if each]
+    spans = [each for each in found if each["joint"] == "to"]
+    if drawn is None or len(found) < len(parts) or (spans and len(found) > 1):
+        what = "'AMOUNT[ of which PART][, …] by COLUMN[, …]', 'TIME to TIME by …' or 'table'"
+        raise wrong(path, line, f"report is {what}")
+    by = tuple(each.strip() for each in drawn["by"].split(","))
+    kinds = {column.name: column.type for column in columns}
+    numbers = [n for each in found for n in (each["column"], each["other"]) if n and not spans]
+    times = [n for each in spans for n in (each["column"], each["other"])]
+    if unknown := [name for name in (*numbers, *times, *by) if name not in kinds]:
+        raise wrong(path, line, f"report: the answer has no column {', '.join(unknown)}")
+    if others := [name for name in numbers if kinds[name] not in NUMBERS]:
+        raise wrong(path, line, f"report: {', '.join(others)} is no number")
+    over_time = any(kinds[name] == TIME for name in by)
+    if others := [name for name in times if kinds[name] != TIME]:
+        raise wrong(path, line, f"report: {', '.join(others)} is no {TIME}")
+    if over_time and (spans or len(by) > 1):
+        raise wrong(path, line, "report: a time stands alone after 'by', and not for a span")
+    return Drawing(
+        () if spans else tuple(Amount(each["column"], each["other"]) for each in found),
+        (times[0], times[1]) if spans else None,
+        by,
+        over_time,
+    )
 
 
 def _check_sql(query: Query) -> None:
@@ -258,22 +312,22 @@ def _check_sql(query: Query) -> None:
     try:
         statements = cursor.extract_statements(query.sql)
     except duckdb.Error as error:
-        raise _wrong(query.path, first, _brief(error)) from error
+        raise wrong(query.path, first, _brief(error)) from error
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise _wrong(query.path, first, "the file must hold one SELECT and nothing else")
+        raise wrong(query.path, first, "the file must hold one SELECT and nothing else")
     declared = {param.name for param in query.params}
     used = statements[0].named_parameters
     if undeclared := sorted(used - declared):
-        raise _wrong(query.path, first, f"the SQL uses undeclared ${', $'.join(undeclared)}")
+        raise wrong(query.path, first, f"the SQL uses undeclared ${', $'.join(undeclared)}")
     if unused := sorted(declared - used):
-        raise _wrong(query.path, first, f"the SQL never uses ${', $'.join(unused)}")
+        raise wrong(query.path, first, f"the SQL never uses ${', $'.join(unused)}")
     row = cursor.execute("SELECT json_serialize_sql($sql)", {"sql": query.sql}).fetchone()
     sources = _sources(json.loads(row[0] if row else "null"))
     if foreign := sorted(sources - TABLES):
         known = ", ".join(sorted(TABLES))
-        raise _wrong(query.path, first, f"FROM may name {known}; not {', '.join(foreign)}")
+        raise wrong(query.path, first, f"FROM may name {known}; not {', '.join(foreign)}")
     if ("history" in sources) != (query.history is not None):
-        raise _wrong(query.path, first, "'history: PARAM' goes with FROM history")
+        raise wrong(query.path, first, "'history: PARAM' goes with FROM history")
 
 
 def _sources(tree: object) -> set[str]:

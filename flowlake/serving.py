@@ -54,8 +54,8 @@ WITHOUT_REJECT = ("reject_surge",)
 """Kinds of alarms that find nothing in a flow log of only refused, and of only accepted traffic."""
 
 _ANEW = (
-    "Make a flow log with these fields in its format, then delete this one: AWS cannot change a "
-    "format."
+    "Make another with these fields (`flowlake setup enable`), then delete this one: AWS cannot "
+    "change a format."
 )
 
 

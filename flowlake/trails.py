@@ -44,16 +44,14 @@ groups that the call and its answer name.
 
 WATCHED: dict[str, tuple[str, ...]] = {
     "ec2.amazonaws.com": ("CreateFlowLogs", "DeleteFlowLogs"),
-    "logs.amazonaws.com": (
-        *("CreateLogDelivery", "DeleteLogDelivery", "DeleteLogGroup", "PutRetentionPolicy"),
-    ),
+    "logs.amazonaws.com": ("DeleteLogGroup", "PutRetentionPolicy"),
     "s3.amazonaws.com": (
         *("DeleteBucket", "DeleteBucketPolicy", "PutBucketPolicy"),
         *("DeleteBucketLifecycle", "PutBucketLifecycle"),
     ),
 }
-"""The calls that are kept, by service: all that begin or end the delivery of flow logs, or say how
-long what was delivered is kept. A file is known by them before it is parsed."""
+"""The calls that are kept, by service: those that make and delete flow logs, and those that change
+who may write to where they are delivered, or how long it is kept."""
 
 HISTORY = "90d"
 """How far back CloudTrail's event history goes (AWS CloudTrail User Guide, "Working with
@@ -78,8 +76,8 @@ class Trail:
 
     events: pl.DataFrame
     """Of ``EVENTS``, oldest first, each event once."""
-    files: int = 0
-    """How many files were read; 0 of the event history."""
+    files: int | None = None
+    """How many files were read; None of the event history."""
     unreadable: tuple[tuple[str, str], ...] = ()
     """The files that could not be read, and why."""
 

@@ -25,7 +25,7 @@ records go to, to a few minutes. ``interfaces`` are those of the lake's last day
 """
 
 _NESTED = ("interface_id", "subnet_id", "vpc_id")
-_MAKE = "Make a flow log for it, or for the VPC as a whole."
+_MAKE = "Make a flow log for it, or for the VPC as a whole: `flowlake setup enable`."
 
 
 def unrecorded(
@@ -74,6 +74,17 @@ def unrecorded(
                 f"Only {only} traffic of {row['resource_id']} is recorded.",
                 "Make a flow log of all traffic (ALL) instead, unless this is meant.",
             )
+
+
+def idle(flow_logs: pl.DataFrame, interfaces: pl.DataFrame) -> set[str]:
+    """The VPCs, subnets and interfaces that are recorded, and in which no interface is (any more).
+
+    Args:
+        flow_logs: of ``FLOW_LOGS``.
+        interfaces: of ``INVENTORY``.
+    """
+    used = {each for name in _NESTED for each in interfaces[name]}
+    return {*_active(flow_logs)["resource_id"]} - used
 
 
 def overlapping(

@@ -15,6 +15,7 @@
 -- returns: client VARCHAR, server VARCHAR, port INTEGER, protocol INTEGER, service VARCHAR,
 --   client_private BOOLEAN, flows BIGINT, rejected BIGINT, packets BIGINT,
 --   bytes_to_server BIGINT, bytes_to_client BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
+-- report: flows of which rejected by client, server, port
 
 WITH chosen AS (
     SELECT

@@ -11,6 +11,7 @@
 -- returns: account_id VARCHAR, region VARCHAR, flow_log_id VARCHAR, interfaces BIGINT,
 --   flows BIGINT, longest_seconds BIGINT, over_a_minute BIGINT, interfaces_over_a_minute BIGINT,
 --   minutes INTEGER
+-- report: table
 
 WITH records AS (
     SELECT

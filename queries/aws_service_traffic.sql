@@ -10,6 +10,7 @@
 -- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- returns: aws_service VARCHAR, direction VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   addresses BIGINT
+-- report: bytes by aws_service, direction
 
 WITH chosen AS (
     SELECT

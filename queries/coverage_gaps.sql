@@ -14,6 +14,7 @@
 -- param: days UINTEGER = 1 -- how many days before the window to look back
 -- returns: account_id VARCHAR, region VARCHAR, interface_id VARCHAR, gap_start TIMESTAMPTZ,
 --   gap_end TIMESTAMPTZ, minutes DOUBLE, resumed BOOLEAN
+-- report: gap_start to gap_end by interface_id
 
 WITH bounds AS (
     SELECT

@@ -10,6 +10,7 @@
 -- returns: account_id VARCHAR, region VARCHAR, interface_id VARCHAR, ok BIGINT, nodata BIGINT,
 --   skipdata BIGINT, other BIGINT, flow_logs BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ,
 --   warning VARCHAR
+-- report: skipdata by interface_id
 
 WITH interfaces AS (
     SELECT

@@ -13,6 +13,7 @@
 -- param: top UINTEGER = 20 -- how many destinations to keep
 -- returns: dstaddr VARCHAR, aws_service VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   sources BIGINT, ports BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
+-- report: bytes by dstaddr, aws_service
 
 WITH chosen AS (
     SELECT

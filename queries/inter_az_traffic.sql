@@ -16,6 +16,7 @@
 -- param: top UINTEGER = 20 -- how many rows to keep
 -- returns: az_id VARCHAR, peer_az_id VARCHAR, known_by VARCHAR, flows BIGINT, packets BIGINT,
 --   bytes BIGINT
+-- report: bytes by az_id, peer_az_id
 
 WITH zones AS (
     SELECT

@@ -7,6 +7,7 @@
 --   where no bytes were counted at all. NODATA and SKIPDATA records are left out.
 -- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- returns: type VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT, share_of_bytes DOUBLE
+-- report: bytes by type
 
 WITH typed AS (
     SELECT

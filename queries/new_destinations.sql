@@ -18,6 +18,7 @@
 -- returns: dstaddr VARCHAR, private BOOLEAN, aws_service VARCHAR, flows BIGINT, packets BIGINT,
 --   bytes BIGINT, sources BIGINT, ports BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
 -- history: days
+-- report: bytes by dstaddr, aws_service
 
 -- Three million days are more than times can lie apart, and their microseconds fit a BIGINT.
 WITH since AS (

@@ -7,6 +7,7 @@
 -- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- returns: protocol INTEGER, keyword VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   share_of_bytes DOUBLE
+-- report: bytes by keyword, protocol
 
 WITH totals AS (
     SELECT

@@ -16,6 +16,7 @@
 -- returns: interface_id VARCHAR, srcaddr VARCHAR, dstaddr VARCHAR, dstport INTEGER,
 --   protocol INTEGER, keyword VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
+-- report: table
 
 -- Refused records, turned round to read as the direction that they answer.
 WITH refused AS (

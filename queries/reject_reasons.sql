@@ -7,6 +7,7 @@
 -- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- returns: reject_reason VARCHAR, meaning VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   sources BIGINT, last_seen TIMESTAMPTZ
+-- report: flows by meaning, reject_reason
 
 WITH refused AS (
     SELECT

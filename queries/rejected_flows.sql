@@ -8,6 +8,7 @@
 -- param: top UINTEGER = 20 -- how many rows to keep
 -- returns: srcaddr VARCHAR, dstaddr VARCHAR, dstport INTEGER, protocol INTEGER, keyword VARCHAR,
 --   flows BIGINT, packets BIGINT, bytes BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
+-- report: flows by srcaddr, dstaddr, dstport
 
 WITH refused AS (
     SELECT

@@ -11,6 +11,7 @@
 -- returns: dstport INTEGER, protocol INTEGER, keyword VARCHAR, service VARCHAR, flows BIGINT,
 --   packets BIGINT, bytes BIGINT, sources BIGINT, targets BIGINT, first_seen TIMESTAMPTZ,
 --   last_seen TIMESTAMPTZ
+-- report: flows by dstport, service, keyword
 
 WITH refused AS (
     SELECT

@@ -12,6 +12,7 @@
 -- param: top UINTEGER = 20 -- how many addresses to keep
 -- returns: srcaddr VARCHAR, private BOOLEAN, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   targets BIGINT, ports BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
+-- report: flows by srcaddr
 
 WITH refused AS (
     SELECT

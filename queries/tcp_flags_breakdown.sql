@@ -11,6 +11,7 @@
 -- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- returns: tcp_flags INTEGER, names VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   share_of_flows DOUBLE
+-- report: flows by names
 
 WITH totals AS (
     SELECT

@@ -12,6 +12,7 @@
 -- param: top UINTEGER = 20 -- how many pairs to keep
 -- returns: address_a VARCHAR, address_b VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   bytes_a_to_b BIGINT, bytes_b_to_a BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
+-- report: bytes by address_a, address_b
 
 WITH directions AS (
     SELECT

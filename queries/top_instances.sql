@@ -12,6 +12,7 @@
 -- needs: instance_id
 -- returns: instance_id VARCHAR, account_id VARCHAR, interfaces BIGINT, flows BIGINT,
 --   rejected BIGINT, packets BIGINT, bytes BIGINT, bytes_ingress BIGINT, bytes_egress BIGINT
+-- report: bytes by instance_id
 
 SELECT
     instance_id,

@@ -12,6 +12,7 @@
 -- returns: interface_id VARCHAR, account_id VARCHAR, region VARCHAR, vpc_id VARCHAR,
 --   instance_id VARCHAR, flows BIGINT, rejected BIGINT, packets BIGINT, bytes BIGINT,
 --   bytes_ingress BIGINT, bytes_egress BIGINT
+-- report: bytes by interface_id
 
 SELECT
     interface_id,

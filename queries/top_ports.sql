@@ -12,6 +12,7 @@
 -- param: top UINTEGER = 20 -- how many ports to keep
 -- returns: port INTEGER, protocol INTEGER, keyword VARCHAR, service VARCHAR, flows BIGINT,
 --   packets BIGINT, bytes BIGINT, addresses BIGINT
+-- report: bytes by port, service, keyword
 
 WITH ends AS (
     SELECT

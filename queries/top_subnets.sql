@@ -13,6 +13,7 @@
 -- needs: subnet_id
 -- returns: subnet_id VARCHAR, vpc_id VARCHAR, interfaces BIGINT, flows BIGINT, rejected BIGINT,
 --   packets BIGINT, bytes BIGINT, bytes_ingress BIGINT, bytes_egress BIGINT
+-- report: bytes by subnet_id
 
 SELECT
     subnet_id,

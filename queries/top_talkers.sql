@@ -10,6 +10,7 @@
 -- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- param: top UINTEGER = 20 -- how many addresses to keep
 -- returns: address VARCHAR, bytes BIGINT, packets BIGINT, flows BIGINT
+-- report: bytes by address
 
 WITH chosen AS (
     SELECT

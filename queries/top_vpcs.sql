@@ -14,6 +14,7 @@
 -- needs: vpc_id
 -- returns: vpc_id VARCHAR, account_id VARCHAR, interfaces BIGINT, flows BIGINT, rejected BIGINT,
 --   packets BIGINT, bytes BIGINT, bytes_ingress BIGINT, bytes_egress BIGINT
+-- report: bytes by vpc_id
 
 SELECT
     vpc_id,

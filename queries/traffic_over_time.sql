@@ -11,6 +11,7 @@
 -- param: protocol INTEGER = NULL e.g. 6 -- only this protocol number, such as 6 for TCP
 -- param: count VARCHAR = 'records' e.g. 'egress' -- what counts: records, egress or an interface id
 -- returns: bucket_start TIMESTAMPTZ, flows BIGINT, rejected BIGINT, packets BIGINT, bytes BIGINT
+-- report: bytes, flows of which rejected by bucket_start
 
 WITH timed AS (
     SELECT

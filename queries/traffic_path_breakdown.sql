@@ -11,6 +11,7 @@
 -- param: count VARCHAR = 'egress' e.g. 'records' -- what counts: records, egress or an interface id
 -- returns: traffic_path INTEGER, meaning VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT,
 --   share_of_bytes DOUBLE
+-- report: bytes by meaning
 
 WITH totals AS (
     SELECT

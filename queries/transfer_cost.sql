@@ -33,6 +33,7 @@
 -- param: count VARCHAR = 'egress' e.g. 'records' -- what counts: records, egress or an interface id
 -- returns: path VARCHAR, needs VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT, gb DOUBLE,
 --   usd_per_gb DOUBLE, cost_usd DOUBLE, assumption VARCHAR
+-- report: cost_usd by path
 
 WITH senders AS (
     SELECT

@@ -12,6 +12,7 @@
 -- returns: srcaddr VARCHAR, dstaddr VARCHAR, dstport INTEGER, flows BIGINT, packets BIGINT,
 --   bytes BIGINT, first_seen TIMESTAMPTZ, last_seen TIMESTAMPTZ
 -- needs: tcp_flags
+-- report: flows by srcaddr, dstaddr, dstport
 
 WITH opened AS (
     SELECT

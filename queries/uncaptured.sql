@@ -12,6 +12,7 @@
 --   networks
 -- returns: traffic VARCHAR, flows BIGINT, packets BIGINT, bytes BIGINT, verdict VARCHAR,
 --   explanation VARCHAR
+-- report: flows by traffic
 
 WITH bases AS (
     SELECT network_first(cidr) AS base

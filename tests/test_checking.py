@@ -27,8 +27,8 @@ from flowlake.fields import BY_NAME, DEFAULT_FORMAT
 from flowlake.layout import hive_key, object_key
 from flowlake.samples import EVERY_FIELD_FORMAT
 from flowlake.serving import WEAKNESSES, WITHOUT_ACCEPT, WITHOUT_REJECT, lacking, unlike
-from flowlake.trails import read_trail
-from flowlake.watching import left_behind, overlapping, unrecorded
+from flowlake.trails import Trail, read_trail
+from flowlake.watching import idle, left_behind, overlapping, unrecorded
 from tests.setups import (
     ACCOUNT,
     FRESH,
@@ -134,6 +134,19 @@ def test_a_young_flow_log_may_have_delivered_nothing() -> None:
     nothing = newest(("fl-00000001", None, None))
     (row,) = deliveries(flow_logs(young), nothing, None, NOW)
     assert (row["level"], "not an hour old" in row["why"]) == ("note", True)
+
+
+def test_of_a_network_without_interfaces_nothing_can_arrive() -> None:
+    rows = [flow_log(1, "vpc-1"), flow_log(2, "subnet-a"), flow_log(3, "eni-1")]
+    logs = flow_logs(*rows, flow_log(4, "vpc-2"), flow_log(5, "eni-9"), flow_log(6, "tgw-1"))
+    empty = idle(logs, interfaces(("eni-1", "subnet-a", "vpc-1")))
+    assert empty == {"vpc-2", "eni-9"}
+    nothing = newest(*((row["flow_log_id"], None, None) for row in logs.to_dicts()))
+    told_of = list(deliveries(logs, nothing, None, NOW, empty))
+    assert [row["level"] for row in told_of] == ["error", "error", "error", "note", "note", "error"]
+    assert told_of[3]["why"].endswith("There is no interface in vpc-2 now.")
+    (fails,) = deliveries(flow_logs(flow_log(4, "vpc-2", status="?")), newest(), None, NOW, empty)
+    assert fails["level"] == "error"
 
 
 def test_a_log_groups_records_are_its_flow_logs_in_that_account_and_region() -> None:
@@ -652,7 +665,9 @@ def test_a_refused_deletion_deleted_nothing(tmp_path: Path) -> None:
     }
     changes = pl.DataFrame([row], schema=DRIFT)
     (found,) = drifted(changes, trail)
-    assert found["why"].endswith("CloudTrail has no DeleteFlowLogs of fl-00000001 there.")
+    assert found["why"].endswith("CloudTrail has no DeleteFlowLogs of fl-00000001 in 1 file.")
+    (asked,) = drifted(changes, Trail(trail.events))
+    assert asked["why"].endswith("no DeleteFlowLogs of fl-00000001 in its event history.")
     (unknown,) = drifted(changes, None, "it is dark")
     assert unknown["why"].endswith("Who did it is not known: it is dark.")
 

@@ -45,10 +45,15 @@ def inventory(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Keep the interfaces of an account and their names, and show what has changed.
+    """Keep what interfaces are called, and show what has changed.
 
     Each run asks EC2, or reads FILE, and adds to the lake what is new, renamed, changed or gone.
     `--names` of query, sql and hunt, and alarms about tags, go by it.
+
+    Examples:
+        flowlake inventory --region eu-west-1 --region us-east-1
+        flowlake inventory interfaces.json
+        flowlake inventory --show --at 2026-01-14
     """
     from flowlake import interfaces
     from flowlake.lake import open_lake

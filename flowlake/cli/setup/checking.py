@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def check(
     flow_log_id: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FLOW_LOG_ID]…", help="Tell only of these flow logs."),
+        typer.Argument(metavar="FLOW_LOG_ID", help="Tell only of these flow logs."),
     ] = None,
     lake: Annotated[
         str | None,
@@ -50,8 +50,11 @@ def check(
         ),
     ] = None,
     since: Annotated[
-        str, typer.Option(metavar="TIME", help="Look at CloudTrail's events from this time on.")
-    ] = "90d",
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Look at CloudTrail's events from this time on, not of 90 days."
+        ),
+    ] = None,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FormatOption = "table",
@@ -59,7 +62,14 @@ def check(
 ) -> None:
     """Check that flow logs deliver, serve the queries, cover the networks, and are as approved.
 
-    Exits with 3 where a flow log is not as in the baseline, else with 1 where one does not deliver.
+    It looks for the newest of each flow log in the lake, else at its destination. Approve what
+    there is with --save-baseline, and later --baseline tells what was changed, and CloudTrail who
+    did it. Exits with 3 if a flow log is not as approved, else with 1 if one does not deliver.
+
+    Examples:
+        flowlake setup check --lake s3://my-lake/flows
+        flowlake setup check --save-baseline approved.json
+        flowlake setup check --baseline approved.json --trail s3://my-trail/AWSLogs
     """
     from flowlake.checking import check_flow_logs
 

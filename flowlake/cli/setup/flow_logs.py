@@ -15,6 +15,7 @@ from flowlake.cli.options import (
     ProfileOption,
     access,
     chosen_format,
+    complain,
     note,
     say,
     write,
@@ -124,6 +125,10 @@ def enable(
     What is recorded to the same place already, of the resource itself or of what it lies in, is
     shown and not created again. Exit codes: 1 a flow log could not be created, 3 one that is there
     is not as asked.
+
+    Examples:
+        flowlake setup enable --vpc vpc-0a1 --to s3://my-flow-logs --hive --dry-run
+        flowlake setup enable --subnet subnet-0a1 --to cloudwatch://flows --role $ROLE
     """
     from flowlake.provisioning import create_flow_logs, plan_flow_logs
 
@@ -174,6 +179,9 @@ def list_(
     """List the flow logs there are: of what, where to, and whether they are delivered.
 
     The table shows what is asked most; the other formats have every column.
+
+    Examples:
+        flowlake setup list --region eu-west-1 --region us-east-1
     """
     from flowlake.aws import wanted_regions
     from flowlake.flow_logs import described_flow_logs
@@ -204,6 +212,10 @@ def disable(
     """Delete flow logs, after showing them and asking. What they delivered stays.
 
     Exit codes: 1 one is not there or could not be deleted, or the answer was no.
+
+    Examples:
+        flowlake setup disable fl-0a1b2c3d4e5f60718
+        flowlake setup disable fl-0a1b2c3d4e5f60718 --yes
     """
     from flowlake.aws import wanted_regions
     from flowlake.flow_logs import described_flow_logs, destination_place
@@ -229,7 +241,7 @@ def disable(
     outcomes = delete_flow_logs(wanted, region=where, access=reach)
     failed = outcomes.filter(outcomes["outcome"] == "failed")
     for row in failed.to_dicts():
-        note(f"flowlake: {row['flow_log_id']} was not deleted. {row['detail']}.")
+        complain(f"flowlake: {row['flow_log_id']} was not deleted. {row['detail']}.")
     if gone := outcomes.height - failed.height:
         places = sorted({destination_place(each) for each in found.to_dicts()})
         say(

@@ -82,6 +82,10 @@ def reader(
     """List and read buckets: flow logs to convert them, a lake to ask it. Nothing is written.
 
     For a requester-pays bucket nothing more is needed on this side.
+
+    Examples:
+        flowlake setup policy reader s3://my-flow-logs/AWSLogs
+        flowlake setup policy reader s3://my-lake/flows -o ask.json
     """
     from flowlake import policies
 
@@ -95,7 +99,11 @@ def writer(
     partition: PartitionOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Keep a lake: convert into it, compact and vacuum it, run alarms on it, ask it."""
+    """Keep a lake: convert into it, compact and vacuum it, run alarms on it, ask it.
+
+    Examples:
+        flowlake setup policy writer s3://my-lake/flows
+    """
     from flowlake import policies
 
     _print(policies.writer(lake, kms_keys=kms_key or (), partition=partition), output)
@@ -107,7 +115,11 @@ def alarms(
     kms_key: KeysOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Publish findings to SNS topics. To run alarms takes `writer` on the lake, too."""
+    """Publish findings to SNS topics. To run alarms takes `writer` on the lake, too.
+
+    Examples:
+        flowlake setup policy alarms arn:aws:sns:eu-west-1:123456789012:security
+    """
     from flowlake import policies
 
     _print(policies.alarms(topics, kms_keys=kms_key or ()), output)
@@ -120,7 +132,11 @@ def log_group(
     region: RegionOption,
     output: OutputOption = None,
 ) -> None:
-    """Convert from CloudWatch Logs: what cloudwatch://GROUP as a source needs."""
+    """Convert from CloudWatch Logs: what cloudwatch://GROUP as a source needs.
+
+    Examples:
+        flowlake setup policy log-group flows --account $ACCOUNT --region eu-west-1
+    """
     from flowlake import policies
 
     _print(policies.log_groups(groups, account=account, region=region), output)
@@ -134,7 +150,11 @@ def inventory(
     ] = None,
     output: OutputOption = None,
 ) -> None:
-    """Ask EC2 what interfaces are called. To keep the answer takes `writer` on the lake, too."""
+    """Ask EC2 what interfaces are called. To keep the answer takes `writer` on the lake, too.
+
+    Examples:
+        flowlake setup policy inventory --region eu-west-1
+    """
     from flowlake import policies
 
     _print(policies.inventory(region or ()), output)
@@ -154,7 +174,11 @@ def function(
     trusted: TrustOption = False,
     output: OutputOption = None,
 ) -> None:
-    """The role of the Lambda function: its queue, flow logs, lake, topics and log."""
+    """The role of the Lambda function: its queue, flow logs, lake, topics and log.
+
+    Examples:
+        flowlake setup policy lambda convert --queue $QUEUE --source $RAW --lake $LAKE
+    """
     from flowlake import roles
 
     policy = roles.function(
@@ -190,6 +214,10 @@ def task(
     """The role of a scheduled task, such as one of ECS: flow logs, lake and topics.
 
     On EC2 and elsewhere it is the same; another --trust is up to you there.
+
+    Examples:
+        flowlake setup policy task --source s3://my-flow-logs --lake s3://my-lake
+        flowlake setup policy task --source $RAW --lake $LAKE --trust
     """
     from flowlake import roles
 
@@ -227,7 +255,12 @@ def setup(
     ] = False,
     output: OutputOption = None,
 ) -> None:
-    """Create, list, check and delete flow logs: what `flowlake setup` itself needs."""
+    """Create, list, check and delete flow logs: what `flowlake setup` itself needs.
+
+    Examples:
+        flowlake setup policy setup --account $ACCOUNT --region eu-west-1 --to $RAW
+        flowlake setup policy setup --account $ACCOUNT --region us-east-1 --read-only
+    """
     from flowlake import policies
 
     policy = policies.setup(
@@ -249,7 +282,11 @@ def cloudwatch(
     trusted: TrustOption = False,
     output: OutputOption = None,
 ) -> None:
-    """The role that AWS takes on to deliver flow logs to CloudWatch Logs."""
+    """The role that AWS takes on to deliver flow logs to CloudWatch Logs.
+
+    Examples:
+        flowlake setup policy cloudwatch flows --account $ACCOUNT --region eu-west-1
+    """
     from flowlake import log_delivery
 
     policy = log_delivery.cloudwatch(group, account=account, region=region)
@@ -269,7 +306,11 @@ def bucket(
     ] = False,
     output: OutputOption = None,
 ) -> None:
-    """The policy of a bucket that AWS delivers flow logs to. It replaces the one that is there."""
+    """The policy of a bucket that AWS delivers flow logs to. It replaces the one that is there.
+
+    Examples:
+        flowlake setup policy bucket s3://raw --account $ACCOUNT --region eu-west-1
+    """
     from flowlake import log_delivery
 
     _print(log_delivery.bucket(place, accounts=account, regions=region, hive=hive), output)
@@ -277,7 +318,11 @@ def bucket(
 
 @app.command("kms-key")
 def kms_key(account: AccountsOption, region: RegionsOption, output: OutputOption = None) -> None:
-    """The statement to add to the policy of the key that such a bucket is encrypted with."""
+    """The statement to add to the policy of the key that such a bucket is encrypted with.
+
+    Examples:
+        flowlake setup policy kms-key --account $ACCOUNT --region eu-west-1
+    """
     from flowlake import log_delivery
 
     _print(log_delivery.kms_key(accounts=account, regions=region), output)

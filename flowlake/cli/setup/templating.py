@@ -30,6 +30,10 @@ def template(
     """Print a template of all of it: buckets, flow log, conversion, alarms, and their roles.
 
     What a stack differs in from the next, such as names and the VPC, are its parameters.
+
+    Examples:
+        flowlake setup template cloudformation -o flowlake.yaml
+        flowlake setup template terraform --run schedule --hive
     """
     from flowlake import templates
 
