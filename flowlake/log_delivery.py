@@ -77,6 +77,11 @@ def bucket(
     """
     part = arns.one_partition(regions)
     named, prefix = arns.s3_place(place)
+    if "AWSLogs" in prefix.split("/"):
+        raise UsageError(
+            f"{place!r}: AWS makes the folder AWSLogs itself; name the bucket, or the prefix "
+            "before it."
+        )
     root = f"arn:{part}:s3:::{named}"
     below = f"{root}/{prefix}/AWSLogs" if prefix else f"{root}/AWSLogs"
     by_account = "aws-account-id=" if hive else ""

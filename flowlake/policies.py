@@ -25,11 +25,15 @@ quotas"). An inline policy of a role may have 10,240, all of a user's 2,048."""
 READ = ("s3:GetObject",)
 """GetObject and HeadObject."""
 
+DECRYPT = ("kms:Decrypt",)
+"""What S3 does with the key of an object for whom reads it."""
+
 WRITE = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
-"""What a lake is kept with. A large file is put in parts, which is all PutObject but for giving up:
-AbortMultipartUpload is in no default (Amazon S3 User Guide, "Multipart upload API and
-permissions": the initiator may, unless only a role's session was), and parts that are not given up
-are paid for until a lifecycle rule ends them. obstore and delta-rs give up by themselves."""
+"""What a lake is kept with. A large file is put in parts, which is all PutObject but for giving it
+up when a part fails: obstore and delta-rs do so by themselves, recorded. The Amazon S3 User Guide,
+"Multipart upload API and permissions", asks for AbortMultipartUpload there, and says that who began
+an upload has it by default; a policy that leaves it to the default is no smaller. Nothing that is
+stored can be lost by it."""
 
 DESCRIBE_INTERFACES = (
     "ec2:DescribeInstances",
@@ -116,7 +120,7 @@ def reader(
     part = partition_for(partition, kms_keys)
     return document(
         *objects("Objects", places, READ, part),
-        *_through("s3", "Decrypt", ("kms:Decrypt",), kms_keys),
+        *through("s3", "Decrypt", DECRYPT, kms_keys),
     )
 
 
@@ -136,7 +140,7 @@ def writer(lake: str, *, kms_keys: Sequence[str] = (), partition: str | None = N
     # a large file to Amazon S3 with encryption using an AWS KMS key")
     key = ("kms:Decrypt", "kms:GenerateDataKey")
     return document(
-        *objects("Lake", [lake], WRITE, part), *_through("s3", "EncryptLake", key, kms_keys)
+        *objects("Lake", [lake], WRITE, part), *through("s3", "EncryptLake", key, kms_keys)
     )
 
 
@@ -155,7 +159,7 @@ def alarms(topics: Sequence[str], *, kms_keys: Sequence[str] = ()) -> Policy:
     key = ("kms:Decrypt", "kms:GenerateDataKey")
     return document(
         allow("PublishFindings", ["sns:Publish"], named),
-        *_through("sns", "EncryptFindings", key, kms_keys),
+        *through("sns", "EncryptFindings", key, kms_keys),
     )
 
 
@@ -312,9 +316,7 @@ def one_object(sid: str, url: str, partition: str) -> Statement:
     return allow(sid, READ, [f"arn:{partition}:s3:::{bucket}/{key}"])
 
 
-def _through(
-    service: str, sid: str, actions: Sequence[str], keys: Sequence[str]
-) -> list[Statement]:
+def through(service: str, sid: str, actions: Sequence[str], keys: Sequence[str]) -> list[Statement]:
     """The use of keys, through a service only (AWS KMS Developer Guide, ``kms:ViaService``)."""
     found = [arns.arn(key, "kms") for key in keys]
     if not found:

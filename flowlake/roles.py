@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from flowlake import arns
 from flowlake.policies import (
+    DECRYPT,
     READ,
     Policy,
     alarms,
@@ -17,6 +18,7 @@ from flowlake.policies import (
     objects,
     one_object,
     partition_for,
+    through,
     trusting,
     writer,
 )
@@ -51,6 +53,8 @@ def function(
     alarms_file: str | None = None,
     topics: Sequence[str] = (),
     kms_keys: Sequence[str] = (),
+    source_kms_keys: Sequence[str] = (),
+    topic_kms_keys: Sequence[str] = (),
 ) -> Policy:
     """The role of the Lambda function that converts what its queue names, and runs alarms.
 
@@ -61,7 +65,9 @@ def function(
         lake: the lake, ``s3://BUCKET/PREFIX``.
         alarms_file: ``alarms.toml``, if it is an ``s3://`` object.
         topics: ARNs of the topics that it names.
-        kms_keys: ARNs of keys that the flow logs or the lake are encrypted with.
+        kms_keys: ARNs of the keys that the lake is encrypted with, if with SSE-KMS.
+        source_kms_keys: ARNs of the keys of the flow logs, likewise.
+        topic_kms_keys: ARNs of the keys of the topics.
 
     Raises:
         UsageError: for a name that is none of AWS's.
@@ -70,13 +76,14 @@ def function(
     group = log_group_arn(f"/aws/lambda/{arns.function_name(name)}", source.account, source.region)
     kept = writer(lake, kms_keys=kms_keys, partition=source.partition)["Statement"]
     read = named_objects(sources, source.partition)
-    told = alarms(topics)["Statement"] if topics else []
+    told = alarms(topics, kms_keys=topic_kms_keys)["Statement"] if topics else []
     # AWS Lambda Developer Guide, "Using Lambda with Amazon SQS", execution role permissions
     polled = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
     logged = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
     return document(
         allow("TakeMessages", polled, [source.text]),
         allow("ReadFlowLogs", READ, read),
+        *through("s3", "DecryptFlowLogs", DECRYPT, source_kms_keys),
         *kept,
         *([one_object("ReadAlarms", alarms_file, source.partition)] if alarms_file else []),
         *told,
@@ -91,6 +98,8 @@ def task(
     alarms_file: str | None = None,
     topics: Sequence[str] = (),
     kms_keys: Sequence[str] = (),
+    source_kms_keys: Sequence[str] = (),
+    topic_kms_keys: Sequence[str] = (),
     partition: str | None = None,
 ) -> Policy:
     """The role of a scheduled `flowlake convert`, with alarms or without: it lists its sources.
@@ -99,9 +108,10 @@ def task(
         UsageError: for a name that is none of AWS's.
     """
     part = partition_for(partition, kms_keys)
-    told = alarms(topics)["Statement"] if topics else []
+    told = alarms(topics, kms_keys=topic_kms_keys)["Statement"] if topics else []
     return document(
         *objects("FlowLogs", sources, READ, part),
+        *through("s3", "DecryptFlowLogs", DECRYPT, source_kms_keys),
         *writer(lake, kms_keys=kms_keys, partition=part)["Statement"],
         *([one_object("ReadAlarms", alarms_file, part)] if alarms_file else []),
         *told,

@@ -39,7 +39,8 @@ IDENTITY = {
     "inventory of a region": "inventory --region eu-west-1 --region us-east-1",
     "lambda": (
         f"lambda convert --queue {QUEUE} --source s3://raw-logs --lake s3://lakes/flows "
-        f"--alarms s3://lakes/alarms.toml --topic {TOPIC} --kms-key {KEY}"
+        f"--alarms s3://lakes/alarms.toml --topic {TOPIC} --kms-key {KEY} --source-kms-key {KEY} "
+        f"--topic-kms-key {KEY}"
     ),
     "task": (
         "task --source s3://raw-logs --lake s3://lakes/flows --alarms s3://lakes/alarms.toml "
@@ -296,6 +297,7 @@ def test_partitions_follow_the_region_or_an_arn(region: str, partition: str) -> 
         (f"task --source s3://raw --lake s3://lakes/x --account {ACCOUNT}", "add --trust"),
         (f"setup {OWN} --role arn:aws:iam::{ACCOUNT}:user/me", "has not the form arn:aws:iam::"),
         (f"setup {OWN} --role arn:aws:iam:{REGION}:{ACCOUNT}:role/x", "has not the form"),
+        (f"bucket s3://raw-logs/AWSLogs {OWN}", "AWS makes the folder AWSLogs itself"),
         ("reader s3://raw-logs --output /nowhere/x.json", "Cannot write /nowhere/x.json"),
     ],
 )

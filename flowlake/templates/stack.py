@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from flowlake import log_delivery, policies, roles
 from flowlake.errors import UsageError
-from flowlake.fields import FIELDS
+from flowlake.recording import Recording
 
 Run = Literal["lambda", "schedule"]
 FileFormat = Literal["text", "parquet"]
@@ -34,9 +34,7 @@ LOG_DAYS, PARTS_DAYS, WAIT_DAYS, DEAD_DAYS = 30, 7, 4, 14
 """Days that logs, parts of objects that nobody finished, and messages are kept: those that wait,
 and those that failed."""
 
-FORMAT = " ".join(
-    f"${{{each.name}}}" for each in FIELDS if "vpc" in each.sources and "-tag" not in each.name
-)
+FORMAT = " ".join(f"${{{name}}}" for name in Recording(f"s3://{RAW}").names("vpc"))
 """Every field of a VPC's flow log; those of tags need the tags' keys besides."""
 
 MEMORY, TIMEOUT = 1_769, 300

@@ -55,6 +55,18 @@ SourcesOption = Annotated[
     list[str],
     typer.Option("--source", metavar="s3://…", help="Where flow logs are; may be repeated."),
 ]
+SourceKeysOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ARN", help="The key of encrypted flow logs; may be repeated."),
+]
+TopicKeysOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ARN", help="The key of an encrypted topic; may be repeated."),
+]
+LakeKeysOption = Annotated[
+    list[str] | None,
+    typer.Option("--kms-key", metavar="ARN", help="The key of an encrypted lake; may be repeated."),
+]
 LakeUrlOption = Annotated[str, typer.Option("--lake", metavar="s3://…", help="The lake.")]
 
 
@@ -156,7 +168,9 @@ def function(
     lake: LakeUrlOption,
     alarms_file: AlarmsOption = None,
     topic: TopicsOption = None,
-    kms_key: KeysOption = None,
+    kms_key: LakeKeysOption = None,
+    source_kms_key: SourceKeysOption = None,
+    topic_kms_key: TopicKeysOption = None,
     trusted: TrustOption = False,
     output: OutputOption = None,
 ) -> None:
@@ -175,6 +189,8 @@ def function(
         alarms_file=alarms_file,
         topics=topic or (),
         kms_keys=kms_key or (),
+        source_kms_keys=source_kms_key or (),
+        topic_kms_keys=topic_kms_key or (),
     )
     _print(roles.trust("lambda") if trusted else policy, output)
 
@@ -185,7 +201,9 @@ def task(
     lake: LakeUrlOption,
     alarms_file: AlarmsOption = None,
     topic: TopicsOption = None,
-    kms_key: KeysOption = None,
+    kms_key: LakeKeysOption = None,
+    source_kms_key: SourceKeysOption = None,
+    topic_kms_key: TopicKeysOption = None,
     partition: PartitionOption = None,
     trusted: TrustOption = False,
     account: Annotated[
@@ -211,6 +229,8 @@ def task(
         alarms_file=alarms_file,
         topics=topic or (),
         kms_keys=kms_key or (),
+        source_kms_keys=source_kms_key or (),
+        topic_kms_keys=topic_kms_key or (),
         partition=partition,
     )
     _print(roles.trust("task", account) if trusted else policy, output)
