@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert report test quick oldest lint types check docs format notebook notebooks bench fuzz clean
+.PHONY: help install convert report test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,12 +73,28 @@ types: $(VENV)/.dev  ## mypy --strict
 
 check: test  ## the same as test
 
+ALONE := dist/alone/bin
+
+wheel: $(VENV)/.dev  ## build wheel and sdist into dist, and try the wheel where nothing else is
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --directory dist
+	@$(PYTHON) -m venv dist/alone
+	@$(ALONE)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	@cd dist && alone/bin/flowlake sample bucket && alone/bin/flowlake convert bucket
+	@cd dist && alone/bin/flowlake query protocol_breakdown && alone/bin/flowlake verify
+	@$(ALONE)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mypy
+	@cp tests/data/typed.py dist && cd dist && alone/bin/mypy --config-file= --strict typed.py
+
 format: $(VENV)/.dev  ## rewrite the code in the house's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(BIN)/flowlake  ## regenerate queries/README.md
+docs: $(VENV)/.dev  ## regenerate the pages that are written from the code
 	@$(BIN)/python -m flowlake.catalog > queries/README.md
+	@$(BIN)/python -m website.reference
+
+site: $(VENV)/.dev  ## build the documentation as a site: open site/index.html
+	@$(BIN)/python -m website
 
 NOTEBOOKS := $(VENV)/.notebooks
 
@@ -106,5 +122,5 @@ MINUTES ?= 10
 fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes wrong in findings
 	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
 
-clean:  ## remove the environment, the sample bucket, the lake and the report in this folder
-	rm -rf $(VENV) sample-bucket sample-bucket.part lake report.html
+clean:  ## remove the environment, and what was made in this folder: sample bucket, lake, report, site
+	rm -rf $(VENV) sample-bucket sample-bucket.part lake report.html site dist

@@ -24,7 +24,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 TRIED = Path(__file__).with_name("TRIED.md")
 NAMES = (
     *("convert", "remote", "small", "memory", "again", "accounts"),
-    *("queries", "hunt", "compact", "alarms", "report", "start"),
+    *("queries", "hunt", "grep", "compact", "alarms", "report", "start"),
 )
 SECTIONS = tuple(name for name in NAMES if find_spec(f"benchmarks.{name}"))
 """The modules with a ``section``, in the page's order."""

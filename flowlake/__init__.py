@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from flowlake import analyses
     from flowlake.alarms import AlarmRun, run_alarms
     from flowlake.backtesting import Backtest, backtest
+    from flowlake.checking import Check, check_flow_logs
     from flowlake.compacting import Compaction, compact
     from flowlake.connecting import write_database
     from flowlake.converting import Progress, Report, convert
@@ -23,10 +24,18 @@ if TYPE_CHECKING:
         UsageError,
         WorkersLost,
     )
+    from flowlake.flow_logs import described_flow_logs
     from flowlake.indicators import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
+    from flowlake.provisioning import (
+        FlowLogPlan,
+        create_flow_logs,
+        delete_flow_logs,
+        plan_flow_logs,
+    )
+    from flowlake.recording import Recording
     from flowlake.registering import ddl
     from flowlake.report import ReportFile, write_report
     from flowlake.rules import read_rules
@@ -40,11 +49,13 @@ __all__ = [
     "Access",
     "AlarmRun",
     "Backtest",
+    "Check",
     "CommitConflict",
     "Compaction",
     "DeliveryFailed",
     "Enrichment",
     "FlowLakeError",
+    "FlowLogPlan",
     "Indicator",
     "Inspection",
     "Lake",
@@ -53,6 +64,7 @@ __all__ = [
     "NothingThere",
     "ObjectUnreadable",
     "Progress",
+    "Recording",
     "Report",
     "ReportFile",
     "Status",
@@ -62,13 +74,18 @@ __all__ = [
     "WorkersLost",
     "analyses",
     "backtest",
+    "check_flow_logs",
     "compact",
     "convert",
+    "create_flow_logs",
     "ddl",
+    "delete_flow_logs",
+    "described_flow_logs",
     "inspect",
     "open_lake",
     "parse_indicator",
     "plan",
+    "plan_flow_logs",
     "read_indicators",
     "read_rules",
     "run_alarms",
@@ -82,6 +99,7 @@ __all__ = [
 _HOMES = {
     "flowlake.alarms": ("AlarmRun", "run_alarms"),
     "flowlake.backtesting": ("Backtest", "backtest"),
+    "flowlake.checking": ("Check", "check_flow_logs"),
     "flowlake.compacting": ("Compaction", "compact"),
     "flowlake.connecting": ("write_database",),
     "flowlake.converting": ("Progress", "Report", "convert"),
@@ -98,10 +116,18 @@ _HOMES = {
         "UsageError",
         "WorkersLost",
     ),
+    "flowlake.flow_logs": ("described_flow_logs",),
     "flowlake.indicators": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
+    "flowlake.provisioning": (
+        "FlowLogPlan",
+        "create_flow_logs",
+        "delete_flow_logs",
+        "plan_flow_logs",
+    ),
+    "flowlake.recording": ("Recording",),
     "flowlake.registering": ("ddl",),
     "flowlake.report": ("ReportFile", "write_report"),
     "flowlake.rules": ("read_rules",),

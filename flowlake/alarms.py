@@ -7,6 +7,7 @@ incident that two conversions brought is one, and late objects count.
 """
 
 import json
+import logging
 import os
 import shlex
 from collections import defaultdict
@@ -29,6 +30,8 @@ from flowlake.scopes import members
 from flowlake.spans import Span, in_pieces, joined, new_spans, within
 from flowlake.storage import Access
 from flowlake.window import parse_time
+
+logger = logging.getLogger(__name__)
 
 TRIES = 20
 """How often a run begins anew because another process committed findings first."""
@@ -98,6 +101,7 @@ def run_alarms(
         except CommitConflict:
             if not left:
                 raise
+            logger.info("another run committed first: evaluating again")
     _deliver(tables, rules, claimed, done)
     return done
 
@@ -123,6 +127,7 @@ def _evaluate(
         if asked is None and looked not in touched:
             touched[looked] = new_spans(lake, looked)
         spans = within(asked, lake.spans()) if asked else touched[looked]
+        logger.info("%s: %d spans of time, after version %s", alarm.name, len(spans), looked)
         length, now = max(PIECE, alarm.window, timedelta(days=alarm.past)), None
         pieces = in_pieces(spans, length)
         if alarm.detection.by_clock and asked is None and (held := lake.spans()):

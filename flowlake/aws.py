@@ -1,13 +1,18 @@
 """Who we are to AWS, and what its refusals mean: credentials that stay fresh, errors in words."""
 
+import contextlib
 import functools
+import logging
 import os
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowlake.errors import StorageError
+from flowlake.errors import FlowLakeError, StorageError, UsageError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,134 @@ def aws_settings(access: Access) -> AwsSettings:
             session.full_config, session.get_scoped_config(), "s3"
         ).provide()
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
-        return AwsSettings(region, endpoint or None, Credentials(session))
+        found = AwsSettings(region, endpoint or None, Credentials(session))
+        where, by = endpoint or "AWS", session.get_credentials().method
+        logger.info("S3 is %s, in region %s; credentials by %s", where, region or "unknown", by)
+        return found
     except botocore.exceptions.BotoCoreError as error:
         raise StorageError(
             f"The AWS settings cannot be used: {error}; check --profile, AWS_PROFILE and the "
             "files in ~/.aws."
         ) from error
+
+
+def client(
+    service: str,
+    region: str,
+    access: Access = Access(),
+    *,
+    retries: str = "standard",
+    attempts: int | None = None,
+    connect_timeout: float = 5,
+    read_timeout: float = 60,
+) -> Any:
+    """Botocore's client of a service, which finds the endpoint by itself, as the AWS CLI does.
+
+    Args:
+        service: as botocore names it: ``ec2``, ``logs``, ``sns``.
+        region: where.
+        access: AWS profile.
+        retries: botocore's retry mode.
+        attempts: how often a request is made at most; by default the mode's.
+        connect_timeout: in seconds.
+        read_timeout: in seconds.
+
+    Raises:
+        StorageError: when the profile does not exist or no credentials are found.
+    """
+    import botocore.config
+    import botocore.session
+
+    aws_settings(access)  # which says in words that there is no profile or no credentials
+    session = botocore.session.Session(profile=access.profile)
+    session.register_component("data_loader", _models())
+    limit = {} if attempts is None else {"total_max_attempts": attempts}
+    config = botocore.config.Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": retries, **limit},
+    )
+    return session.create_client(service, region_name=region, config=config)
+
+
+@functools.cache
+def _models() -> Any:
+    """Botocore's descriptions of the services, read once: EC2's takes 0.1 s and more."""
+    import botocore.session
+
+    return botocore.session.Session().get_component("data_loader")
+
+
+def wanted_regions(access: Access, regions: Sequence[str] = ()) -> list[str]:
+    """The regions, each once; by default the profile's or the environment's.
+
+    Raises:
+        UsageError: when no region is known.
+        StorageError: when AWS's settings cannot be used.
+    """
+    own = aws_settings(access).region
+    wanted = list(dict.fromkeys(regions or ([own] if own else [])))
+    if not wanted:
+        raise UsageError("No region is known: write --region REGION, or set AWS_REGION.")
+    return wanted
+
+
+def account_of(region: str, access: Access = Access()) -> str:
+    """Whose credentials these are: the account's id. AWS asks for no right to say so."""
+    return str(client("sts", region, access).get_caller_identity()["Account"])
+
+
+def tags_of(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
+    """The tags in one of EC2's answers, by key."""
+    return {each["Key"]: each.get("Value", "") for each in thing.get(place, [])}
+
+
+def cause_of(error: Exception, rights: str) -> str:
+    """One clause on what a refusal by EC2 or its like means and what to do.
+
+    Args:
+        error: botocore's.
+        rights: the IAM actions that were needed, in words.
+    """
+    answer = getattr(error, "response", {}).get("Error", {})
+    code, said = answer.get("Code", ""), answer.get("Message", "")
+    if re.search(r"UnauthorizedOperation|AccessDenied", code):
+        return f"access is denied: these credentials need {rights}"
+    if re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", code):
+        return "the credentials are not accepted there: check AWS_PROFILE and the region"
+    if re.search(r"RequestLimitExceeded|Throttl", code):
+        return "AWS asks to slow down, and retries did not help: run again later"
+    if re.search(r"Connect|Timeout|Endpoint", type(error).__name__):
+        return "AWS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
+    if said and "Expired" not in code:
+        return f"{' '.join(said.split())[:300].rstrip('.')} ({code})"
+    return explain(f"{type(error).__name__}: {error}")
+
+
+def refused(what: str, error: Exception, rights: str) -> StorageError:
+    """The error to raise for a refusal.
+
+    Args:
+        what: what was not done, ``The interfaces of eu-west-1 cannot be listed``.
+        error: botocore's.
+        rights: the IAM actions that were needed, in words.
+    """
+    return StorageError(f"{what}: {cause_of(error, rights)}.")
+
+
+@contextlib.contextmanager
+def refusals(what: str, rights: str) -> Iterator[None]:
+    """Turn what AWS refuses within the context into ``refused``'s words; see there.
+
+    Raises:
+        StorageError: instead of botocore's errors, which it makes at run time.
+    """
+    try:
+        yield
+    except FlowLakeError:
+        raise
+    except Exception as error:
+        raise refused(what, error, rights) from error
 
 
 _CAUSES: tuple[tuple[str, str], ...] = (
@@ -106,7 +233,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"AccessDenied|PermissionDenied|403 Forbidden|Forbidden",
         "access is denied: these credentials need s3:ListBucket on the bucket and s3:GetObject on "
-        "its objects (s3:PutObject and s3:DeleteObject for a lake); objects written by another "
+        "its objects (s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload for a lake); "
+        "`flowlake setup policy` prints these; objects written by another "
         "account must grant the bucket's owner access; a requester-pays bucket needs "
         "--request-payer",
     ),

@@ -83,7 +83,9 @@ def read_labels(path: str | os.PathLike[str]) -> pl.DataFrame:
             for name in ("first_seen", "last_seen")
         }
     except (OSError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
-        raise UsageError(f"{place} is no CSV of labels: {error}.") from error
+        raise UsageError(
+            f"{place} is no CSV of labels: {error}. It has {', '.join(LABELS)}."
+        ) from error
     return read.with_columns(**{name: each.cast(TIME) for name, each in times.items()})
 
 
@@ -121,7 +123,7 @@ def backtest(
     now = datetime.now(UTC)
     held = lake.spans()
     if not held:
-        raise UsageError("There are no records in the lake.")
+        raise UsageError("There are no records in the lake: convert some with `flowlake convert`.")
     first = parse_time(since, now) if since is not None else min(begin for begin, _ in held)
     last = parse_time(until, now) if until is not None else max(end for _, end in held)
     spans = [

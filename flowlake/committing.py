@@ -14,6 +14,7 @@ and of two such commits on the same snapshot one is refused. What only adds file
 
 import contextlib
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ from flowlake.fields import arrow_type, column_type, flows_schema
 from flowlake.files import add, file_urls, live_files, read_flows, remove
 from flowlake.storage import Access, delta_options, is_log_group, is_remote, open_storage
 from flowlake.writing import STATISTICS, DataFile, write_flows, write_table
+
+logger = logging.getLogger(__name__)
 
 APPLICATION = "flowlake"
 REMOVALS = "flowlake-removals"
@@ -176,7 +179,9 @@ class Tables:
         """
         with explained(self.url):
             try:
-                return deltalake.DeltaTable(self.table_url(name), storage_options=self._options())
+                table = deltalake.DeltaTable(self.table_url(name), storage_options=self._options())
+                logger.debug("opened %s at version %d", self.table_url(name), table.version())
+                return table
             except TableNotFoundError as error:
                 raise LakeError(
                     f"There is no lake at {self.url}: make one with "
@@ -251,6 +256,7 @@ class Tables:
         )
         self._follow(head.rejects, "rejects", change.rejects, n)
         self._follow(head.objects, "objects", [ledger_file], n)
+        logger.info("committed batch %d: %d objects, %d files", n, rows.num_rows, len(change.flows))
         return n
 
     def add_columns(self, head: Head, columns: set[str]) -> bool:
@@ -324,6 +330,7 @@ class Tables:
             table.cleanup_metadata()
 
     def _repair(self, head: Head) -> None:
+        logger.info("finishing batch %d, whose commit was cut off", head.n)
         files = self._named_by(head.flows, head.n)
         for table, name in ((head.rejects, "rejects"), (head.objects, "objects")):
             if _batch(table) < head.n:

@@ -242,6 +242,7 @@ class _Run:
         else:
             new = [write_table(rows.to_arrow().cast(schema), table_url=root, storage=storage)]
         self._compare(name, rows, new)
+        logger.debug("%s: merged %d files, %d rows", name, old.height, rows.height)
         self._waiting.append((old, new))
         self._progress.objects_done += old.height
         self._progress.bytes_done += int(old["size"].sum())
@@ -300,6 +301,7 @@ class _Run:
             gone = pl.concat(old for old, _ in good)
             come = [file for _, new in good for file in new]
             if self.tables.exchange(name, table, gone.to_dicts(), come):
+                logger.info("committed to %s: %d files for %d", name, len(come), gone.height)
                 self.report.files += gone.height
                 self.report.into += len(come)
                 self.report.rows += int(gone["rows"].sum()) if name == "flows" else 0

@@ -101,7 +101,9 @@ def write_database(
 def _replacing(target: Path) -> Iterator[Path]:
     """A name beside the target, whose file takes the target's place at the end."""
     if not target.parent.is_dir():
-        raise UsageError(f"There is no folder {target.parent} to write {target.name} in.")
+        raise UsageError(
+            f"There is no folder {target.parent} to write {target.name} in: make it first."
+        )
     if target.exists() and not _is_database(target):
         raise UsageError(f"{target} is there and is no DuckDB database: choose another name.")
     if target.with_name(f"{target.name}.wal").exists():

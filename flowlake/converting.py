@@ -278,6 +278,8 @@ class _Run:
             live = head.live
             new = new_objects(self._listing, live, retry=self._retry)
             new = new.filter(~pl.col("url").is_in(failed))
+            changed = new["replaces"].count()
+            logger.info("%d objects to convert, %d of them changed", new.height, changed)
             if first:
                 self._look_back(live, new)
                 self.report.new = self._progress.objects = new.height
@@ -324,6 +326,7 @@ class _Run:
         )
         committed_at = time.monotonic()
         tasks = [template.of(objects) for objects in _tasks(new, count)]
+        logger.info("%d tasks for %d workers", len(tasks), count)
         with Runner(count, executor, processes=processes, tell=self._staff) as runner:
             try:
                 for result in runner.run(tasks):
@@ -341,6 +344,7 @@ class _Run:
         self._tell(self._progress)
 
     def _take(self, result: TaskResult) -> None:
+        logger.debug("read %d objects: %d rows", result.objects, result.rows)
         if result.objects:
             self._waiting.append(result)
         self.report.failures += result.failures

@@ -12,6 +12,7 @@ import functools
 import http
 import http.client
 import json
+import logging
 import os
 import random
 import re
@@ -26,13 +27,15 @@ from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from flowlake.aws import Access, aws_settings
+from flowlake.aws import Access, client
 from flowlake.errors import DeliveryFailed, StorageError, UsageError
 from flowlake.wording import Finding, as_json, as_slack, message, subject
 
 __all__ = ["SETTINGS", "Delivery", "Kind", "Setting", "deliver", "message", "subject"]
 
 Kind = Literal["sns", "webhook", "file", "stdout"]
+logger = logging.getLogger(__name__)
+
 TIMEOUT = 10.0
 """Seconds to wait for a connection, and for each part of an answer."""
 
@@ -159,6 +162,7 @@ def deliver(finding: Finding, to: Delivery, access: Access = Access()) -> None:
         "stdout": lambda: _print(_line(finding, to.shape), to),
     }
     way[to.kind]()
+    logger.info("finding %s was delivered to %s", finding["id"], to.name)
 
 
 def _failed(to: Delivery, problem: str) -> DeliveryFailed:
@@ -168,18 +172,13 @@ def _failed(to: Delivery, problem: str) -> DeliveryFailed:
 @functools.lru_cache(maxsize=8)
 def _topics(region: str, access: Access) -> Any:
     """Botocore's client of SNS in a region."""
-    import botocore.config
-    import botocore.session
-
-    aws_settings(access)  # which says in words that there is no profile or no credentials
-    return botocore.session.Session(profile=access.profile).create_client(
+    return client(
         "sns",
-        region_name=region,
-        config=botocore.config.Config(
-            connect_timeout=TIMEOUT,
-            read_timeout=TIMEOUT,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        ),
+        region,
+        access,
+        attempts=ATTEMPTS,
+        connect_timeout=TIMEOUT,
+        read_timeout=TIMEOUT,
     )
 
 
@@ -325,6 +324,7 @@ def _post(finding: Finding, to: Delivery) -> None:
         wait = max(wait, asked or 0)
         if attempt == ATTEMPTS or time.monotonic() - begun + wait > PATIENCE:
             break
+        logger.info("%s: again in %.1f s", problem, wait)
         time.sleep(wait)
     tried = f"{attempt} attempt{'s' * (attempt > 1)}"
     slow = f", and asks to wait {asked:,.0f} seconds" if asked else ""

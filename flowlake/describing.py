@@ -4,6 +4,7 @@ They are asked for, or read from a file that somebody wrote or the AWS CLI print
 """
 
 import csv
+import functools
 import io
 import ipaddress
 import json
@@ -15,8 +16,8 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.aws import Access, aws_settings, explain
-from flowlake.errors import StorageError, UsageError
+from flowlake.aws import Access, account_of, client, refusals, tags_of, wanted_regions
+from flowlake.errors import UsageError
 
 INVENTORY = pl.Schema(
     {
@@ -46,6 +47,18 @@ interface's and its instance's; of the same key the instance's count. ``name`` i
 ``gone`` says that a later snapshot of the same ``source`` did not have it any more.
 """
 
+NETWORKS = pl.Schema(
+    {
+        "account_id": pl.String(),
+        "region": pl.String(),
+        "vpc_id": pl.String(),
+        "subnet_id": pl.String(),
+        "name": pl.String(),
+    }
+)
+"""A row is a VPC, whose ``subnet_id`` is null, or a subnet; ``account_id`` is who owns it, ``name``
+the tag ``Name``."""
+
 _REGION = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+")
 _RIGHTS = (
     "ec2:DescribeNetworkInterfaces, ec2:DescribeInstances, ec2:DescribeSubnets and ec2:DescribeVpcs"
@@ -68,25 +81,50 @@ def described(
         UsageError: when no region is known.
         StorageError: when EC2 cannot be asked.
     """
-    own = aws_settings(access).region
-    wanted = list(dict.fromkeys(regions or ([own] if own else [])))
-    if not wanted:
-        raise UsageError("No region is known: write --region REGION, or set AWS_REGION.")
+    wanted = wanted_regions(access, regions)
     now = datetime.now(UTC)
     taken = {}
     for region in wanted:
-        try:
-            source = f"ec2:{_account(region, access)}:{region}"
+        with refusals(f"The interfaces of {region} cannot be listed", _RIGHTS):
+            source = f"ec2:{account_of(region, access)}:{region}"
             taken[source] = [
                 {**row, "region": region, "taken_at": now, "source": source}
                 for row in _in_region(region, access)
             ]
-        except StorageError:
-            raise
-        except Exception as error:  # botocore makes its errors at run time
-            raise _refused(region, error) from error
     rows = [row for those in taken.values() for row in those]
     return pl.DataFrame(rows, schema=INVENTORY), list(taken)
+
+
+def described_networks(access: Access = Access(), regions: Sequence[str] = ()) -> pl.DataFrame:
+    """Ask EC2 for the VPCs and subnets that an account sees in some regions: of ``NETWORKS``.
+
+    Args:
+        access: AWS profile.
+        regions: which to ask; by default the profile's or the environment's.
+
+    Raises:
+        UsageError: when no region is known.
+        StorageError: when EC2 cannot be asked.
+    """
+    rows = []
+    for region in wanted_regions(access, regions):
+        rights = "ec2:DescribeVpcs and ec2:DescribeSubnets"
+        with refusals(f"The VPCs of {region} cannot be listed", rights):
+            ec2 = client("ec2", region, access)
+            vpcs = _all_of(ec2, "describe_vpcs", "Vpcs[]")
+            subnets = _all_of(ec2, "describe_subnets", "Subnets[]")
+            rows += [
+                {
+                    "account_id": each.get("OwnerId") or account_of(region, access),
+                    "region": region,
+                    "vpc_id": each["VpcId"],
+                    "subnet_id": each.get("SubnetId"),
+                    "name": tags_of(each).get("Name") or None,
+                }
+                for each in (*vpcs, *subnets)
+            ]
+    frame = pl.DataFrame(rows, schema=NETWORKS)
+    return frame.sort("region", "vpc_id", "subnet_id", nulls_last=False)
 
 
 def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
@@ -104,7 +142,9 @@ def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
         with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123  # a path of any kind
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The inventory {path} cannot be read: {error}.") from error
+        raise UsageError(
+            f"The inventory {path} cannot be read: {error}. Check its name."
+        ) from error
     try:
         if not text.lstrip().startswith(("{", "[")):
             rows = _csv_rows(text)
@@ -124,30 +164,8 @@ def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
         ) from error
 
 
-def _client(service: str, region: str, access: Access) -> Any:
-    import botocore.config
-    import botocore.session
-
-    aws_settings(access)  # which says in words that there is no profile or no credentials
-    return botocore.session.Session(profile=access.profile).create_client(
-        service,
-        region_name=region,
-        config=botocore.config.Config(connect_timeout=5, retries={"mode": "standard"}),
-    )
-
-
-def _account(region: str, access: Access) -> str:
-    """Whose credentials these are; AWS asks for no right to say so."""
-    return str(_client("sts", region, access).get_caller_identity()["Account"])
-
-
 def _in_region(region: str, access: Access) -> list[dict[str, Any]]:
-    client = _client("ec2", region, access)
-
-    def all_of(operation: str, path: str) -> Iterator[Any]:
-        found = client.get_paginator(operation).paginate().search(path)
-        return (each for each in found if each is not None)
-
+    all_of = functools.partial(_all_of, client("ec2", region, access))
     interfaces = list(all_of("describe_network_interfaces", "NetworkInterfaces[]"))
     instances = {
         each["InstanceId"]: each
@@ -156,6 +174,11 @@ def _in_region(region: str, access: Access) -> list[dict[str, Any]]:
     subnets = {each["SubnetId"]: each for each in all_of("describe_subnets", "Subnets[]")}
     vpcs = {each["VpcId"]: each for each in all_of("describe_vpcs", "Vpcs[]")}
     return [_row(each, instances, subnets, vpcs) for each in interfaces]
+
+
+def _all_of(ec2: Any, operation: str, path: str) -> Iterator[Any]:
+    found = ec2.get_paginator(operation).paginate().search(path)
+    return (each for each in found if each is not None)
 
 
 def _row(
@@ -168,7 +191,7 @@ def _row(
     instance_id = interface.get("Attachment", {}).get("InstanceId")
     subnet_id, vpc_id = interface.get("SubnetId"), interface.get("VpcId")
     subnet = subnets.get(subnet_id or "", {})
-    tags = _tags(interface, "TagSet") | _tags(instances.get(instance_id or "", {}))
+    tags = tags_of(interface, "TagSet") | tags_of(instances.get(instance_id or "", {}))
     private = interface.get("PrivateIpAddresses", [])
     private = sorted(private, key=lambda each: not each.get("Primary"))
     addresses = [
@@ -190,17 +213,13 @@ def _row(
         "instance_id": instance_id,
         "name": tags.get("Name") or None,
         "subnet_id": subnet_id,
-        "subnet_name": _tags(subnet).get("Name") or None,
+        "subnet_name": tags_of(subnet).get("Name") or None,
         "vpc_id": vpc_id,
-        "vpc_name": _tags(vpcs.get(vpc_id or "", {})).get("Name") or None,
+        "vpc_name": tags_of(vpcs.get(vpc_id or "", {})).get("Name") or None,
         "az_id": interface.get("AvailabilityZoneId") or subnet.get("AvailabilityZoneId"),
         "tags": [{"key": key, "value": value} for key, value in sorted(tags.items())],
         "gone": False,
     }
-
-
-def _tags(thing: Mapping[str, Any], place: str = "Tags") -> dict[str, str]:
-    return {each["Key"]: each.get("Value", "") for each in thing.get(place, [])}
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
@@ -251,16 +270,3 @@ def _checked(rows: Sequence[Mapping[str, Any]], source: str) -> pl.DataFrame:
         row["gone"] = bool(row["gone"])
         checked.append(row)
     return pl.DataFrame(checked, schema=INVENTORY)
-
-
-def _refused(region: str, error: Exception) -> StorageError:
-    text = f"{type(error).__name__}: {error}"
-    if re.search(r"UnauthorizedOperation|AccessDenied", text):
-        cause = f"access is denied: these credentials need {_RIGHTS}"
-    elif re.search(r"^\w*(Connect|Timeout|Endpoint)", text):
-        cause = "EC2 or STS cannot be reached: check the network, the region and AWS_ENDPOINT_URL"
-    elif re.search(r"AuthFailure|UnrecognizedClient|InvalidClientTokenId|OptInRequired", text):
-        cause = "the credentials are not accepted there: check AWS_PROFILE and the region"
-    else:
-        cause = explain(text)
-    return StorageError(f"The interfaces of {region} cannot be listed: {cause}.")

@@ -5,6 +5,7 @@ installed. Elsewhere that comes through a PyArrow dataset, registered under the 
 saved SQL is the same for all.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from flowlake.window import Window
 
 if TYPE_CHECKING:
     import duckdb
+
+logger = logging.getLogger(__name__)
 
 LOCAL = "DuckDB, from local files"
 HTTPFS = "DuckDB, by httpfs over S3"
@@ -93,6 +96,7 @@ def open_connection(
     equip(connection, sql)
     every = sorted({path for view in views for path in view.paths})
     by = _door(connection, table_url, access) if every else LOCAL
+    logger.debug("%d files of %s are read by %s", len(every), table_url, by)
     if is_remote(table_url):
         connection.execute(f"SET threads = {REMOTE_THREADS}")
     if by != PYARROW:

@@ -1,6 +1,7 @@
 """Run tasks on processes of this machine, or on any executor, a bounded number at a time."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,8 @@ from flowlake.dask import DaskExecutor
 from flowlake.errors import WorkersLost
 from flowlake.storage import is_remote
 from flowlake.tasks import Task, TaskResult, convert_task
+
+logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 2
 """Tasks handed to the executor for each worker: one runs, one waits."""
@@ -136,6 +139,7 @@ class Runner:
     def _say(self, workers: str) -> None:
         if workers != self._told:
             self._told = workers
+            logger.info("%s at work", workers)
             self._tell(workers)
 
     def _submit(self, task: Task) -> tuple[Future[TaskResult], Executor]:
@@ -170,6 +174,7 @@ class Runner:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = None
         self._deaths += 1
+        logger.info("a worker process died: its tasks begin again (%d of %d)", self._deaths, DEATHS)
         if self._deaths > DEATHS:
             raise WorkersLost(
                 "Worker processes keep dying, perhaps for want of memory: run again with fewer "

@@ -66,7 +66,7 @@ def read_indicators(path: str | os.PathLike[str]) -> list[Indicator]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The list {path} cannot be read: {error}") from error
+        raise UsageError(f"The list {path} cannot be read ({error}): check --file.") from error
     found = []
     for number, line in enumerate(lines, 1):
         first = line.partition("#")[0].partition(",")[0].strip()

@@ -93,7 +93,7 @@ def _fetch(place: str, access: Access) -> tuple[RawObject, Body]:
                 f"{place} holds more than one object: name one, such as {listed[0]['url']}."
             )
     if not listed:
-        raise UsageError(f"There is no object at {place}.")
+        raise UsageError(f"There is no object at {place}: name a file or s3://BUCKET/KEY that is.")
     row = listed[0]
     name = parse_key(row["url"])
     raw = RawObject(

@@ -4,6 +4,7 @@ The window is applied once, here, where ``flows`` is opened: files whose statist
 are never opened, then rows are filtered exactly. No query repeats it.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,8 @@ from flowlake.window import Window, before, parse_time, window
 
 if TYPE_CHECKING:
     import duckdb
+
+logger = logging.getLogger(__name__)
 
 When = datetime | str | None
 Names = str | Sequence[str] | None
@@ -357,15 +360,14 @@ class Lake:
         files = self._fitting(wanted).filter(fitting.fill_null(1) > 0).sort("path")
         pure = files.filter(fitting == pl.col("rows")).height == files.height
         root = self._tables.table_url("flows")
+        logger.debug("%s: %d of %d files are wanted", name, files.height, self._files.height)
         paths = [f"{root}/{path}" for path in files["path"]]
         return View(name, paths, wanted, None if pure else KINDS[name])
 
     def _views(self, wanted: Window, sql: str | None = None) -> list[View]:
         """The views of a window that the SQL names; `flows` always."""
-        names = ["flows"]
-        if sql is None or TRANSIT_GATEWAY_FLOWS in sql:
-            names.append(TRANSIT_GATEWAY_FLOWS)
-        return [self.view(name, wanted) for name in names]
+        others = [TRANSIT_GATEWAY_FLOWS] if sql is None or TRANSIT_GATEWAY_FLOWS in sql else []
+        return [self.view(name, wanted) for name in ("flows", *others)]
 
     def _connection(
         self, views: Sequence[View], sql: str | None = None

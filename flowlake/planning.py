@@ -6,6 +6,7 @@ another is its copy: moved, synchronised or replicated, it is not converted twic
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -26,6 +27,8 @@ from flowlake.storage import (
     open_source,
 )
 from flowlake.window import Window, window
+
+logger = logging.getLogger(__name__)
 
 STAMP = pl.coalesce("slot", "last_modified")
 """The time of a listed object (UTC): the time stamp in its name, else its last change."""
@@ -96,6 +99,7 @@ def list_objects(
             raise UsageError(f"The source {place} is the lake or lies in it: name another.")
     frames: list[pl.DataFrame] = []
     for place in places:
+        logger.info("listing %s", place)
         keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
         try:
             frames.extend(
@@ -115,7 +119,10 @@ def list_objects(
         tables.append(apart_from + "/")
     conditions += [~pl.col("url").str.starts_with(table) for table in tables]
     listing = listing.filter(conditions)
-    return _inside(named(listing), wanted).select(list(RAW)) if wanted else listing
+    if wanted:
+        listing = _inside(named(listing), wanted).select(list(RAW))
+    logger.info("%d objects listed that may be wanted", listing.height)
+    return listing
 
 
 def _inside(listing: pl.DataFrame, wanted: Window) -> pl.DataFrame:

@@ -1,5 +1,10 @@
-"""A progress bar for a conversion, and for what reads objects or files as it does."""
+"""A progress bar for a conversion, and for what reads objects or files as it does.
 
+It is drawn on a terminal that can draw, and not where the logger ``flowlake`` tells errors alone
+(``--quiet``) or each step (``--verbose``).
+"""
+
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +24,17 @@ if TYPE_CHECKING:
     from flowlake import converting
 
 
+def _drawable(console: Console) -> bool:
+    told = logging.getLogger("flowlake").getEffectiveLevel()
+    able = sys.stderr.isatty() and not console.is_dumb_terminal  # FORCE_COLOR alone draws no bar
+    return able and logging.DEBUG < told < logging.ERROR
+
+
 @contextmanager
 def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show which of so many steps is under way, on standard error, if that is a terminal."""
+    """Show which of so many steps is under way, on standard error, if it can be drawn on."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not _drawable(console):
         yield lambda *_: None
         return
     with console.status(f"{doing} …") as status:
@@ -31,18 +42,19 @@ def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 class ProgressBar:
-    """Objects, rows, workers and bytes, on standard error; nothing where that is no terminal."""
+    """Objects, rows, workers and bytes, on standard error; nothing where that cannot draw."""
 
     def __init__(self, noun: str = "objects") -> None:
         self._noun = noun
+        console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            console=console,
+            disable=not _drawable(console),
         )
         self._task = self._bar.add_task("listing", total=None)
 

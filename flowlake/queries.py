@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowlake import reference
-from flowlake.errors import LakeError, UsageError
+from flowlake.errors import UsageError
 from flowlake.macros import register_macros
 from flowlake.query_file import Column, Param, Query, frozen, parse_query, scratch
+from flowlake.query_header import query_files
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,9 +35,6 @@ __all__ = [
     "substituted",
 ]
 
-FOLDERS = (Path(__file__).parent / "sql", Path(__file__).parent.parent / "queries")
-"""Where the files lie: inside an installed wheel, or beside the package in a checkout."""
-
 
 def load_queries(folder: str | os.PathLike[str] | None = None) -> tuple[Query, ...]:
     """Load every saved query, sorted by name; each file is read and checked once a process.
@@ -53,7 +51,7 @@ def load_queries(folder: str | os.PathLike[str] | None = None) -> tuple[Query, .
 
 def load_query(name: str, folder: str | os.PathLike[str] | None = None) -> Query:
     """Load one saved query by its name; an unknown name is a UsageError with a suggestion."""
-    files = _files(folder)
+    files = query_files(folder)
     if name not in files:
         close = difflib.get_close_matches(name, files, n=1)
         hint = f"Did you mean {close[0]!r}?" if close else "`flowlake queries` lists them."
@@ -63,7 +61,7 @@ def load_query(name: str, folder: str | os.PathLike[str] | None = None) -> Query
 
 def query_names(folder: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
     """List the names of all saved queries, sorted, without reading a file."""
-    return tuple(_files(folder))
+    return tuple(query_files(folder))
 
 
 def bind(query: Query, given: Mapping[str, object]) -> dict[str, Any]:
@@ -84,7 +82,8 @@ def bind(query: Query, given: Mapping[str, object]) -> dict[str, Any]:
             values[name] = _cast(query, param, given[name])
         elif param.required:
             raise UsageError(
-                f"Query {query.name} needs the parameter {name} ({param.type}): {param.help}."
+                f"Query {query.name} needs the parameter {name} ({param.type}): {param.help}. "
+                f"Give it with -p {name}=…"
             )
         else:
             values[name] = param.default
@@ -159,27 +158,6 @@ def equip(connection: "duckdb.DuckDBPyConnection", sql: str | None = None) -> No
     register_macros(connection, sql)
 
 
-def _folder() -> Path:
-    for folder in FOLDERS:
-        if folder.is_dir():
-            return folder
-    raise LakeError(f"The saved queries are missing: neither {FOLDERS[0]} nor {FOLDERS[1]} exists.")
-
-
-def _files(folder: str | os.PathLike[str] | None) -> dict[str, Path]:
-    """The files of FlowLake's queries, and of a folder of one's own, by the names of queries."""
-    files = {path.stem: path for path in _folder().glob("*.sql")}
-    if folder is not None:
-        own = Path(folder)
-        if not own.is_dir():
-            raise UsageError(f"There is no folder of queries {own}.")
-        for path in own.glob("*.sql"):
-            if path.stem in files:
-                raise UsageError(f"{path}: FlowLake has a query of this name: rename yours.")
-            files[path.stem] = path
-    return dict(sorted(files.items()))
-
-
 @functools.cache
 def _load_file(path: Path) -> Query:
     return parse_query(path.read_text(encoding="utf-8"), path)
@@ -198,7 +176,10 @@ def _cast(query: Query, param: Param, value: object) -> Any:
         if param.nullable:
             return None
         raise UsageError(f"Parameter {param.name} of query {query.name} cannot be NULL.")
-    refusal = f"Parameter {param.name} of query {query.name} takes {param.type}, not {value!r}."
+    such = f": write -p {param.name}={param.example.strip(chr(39))}" if param.example else ""
+    refusal = (
+        f"Parameter {param.name} of query {query.name} takes {param.type}, not {value!r}{such}."
+    )
     # DuckDB rounds 2.7 to the integer 3; asking for the same value as DOUBLE notices.
     sql = f"SELECT CAST($value AS {param.type}), TRY_CAST(CAST($value AS VARCHAR) AS DOUBLE)"
     if param.type.endswith("[]") and isinstance(value, str) and not value.startswith("["):

@@ -39,14 +39,14 @@ judges the SQL.
 import functools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowlake import reference
-from flowlake.errors import LakeError
 from flowlake.fields import COLUMNS
+from flowlake.query_header import HEADER_LINE, PARAM, header_entries, wrong
 
 if TYPE_CHECKING:
     import duckdb
@@ -60,14 +60,6 @@ ONCE = ("name", "title", "description", "returns")
 OPTIONAL = ("needs", "history", "report")
 """Header keys that stand once or not at all; the only other key is ``param``."""
 
-HEADER_LINE = re.compile(r"--(?P<indent>\s*)(?P<text>.*?)\s*$")
-KEY = re.compile(r"(?P<key>[a-z]+):\s*(?P<value>.*)$")
-PARAM = re.compile(
-    r"(?P<name>[a-z]\w*)\s+(?P<type>[^=]+?)"
-    r"(?:\s*=\s*(?P<literal>(?:'(?:[^']|'')*'|[^'])+?))?"
-    r"(?:\s+e\.g\.\s+(?P<example>(?:'(?:[^']|'')*'|[^'])+?))?"
-    r"\s+--\s+(?P<help>\S.*)$"
-)
 DRAWN = re.compile(r"(?P<amounts>\w.*?)\s+by\s+(?P<by>\w+(?:\s*,\s*\w+)*)")
 AMOUNT = re.compile(r"(?P<column>\w+)(?:\s+(?P<joint>of which|to)\s+(?P<other>\w+))?")
 TIME = "TIMESTAMP WITH TIME ZONE"
@@ -184,35 +176,35 @@ def parse_query(text: str, path: Path) -> Query:
     """Read and check the text of one query file; `path` gives its name and names it in errors."""
     single: dict[str, tuple[int, str]] = {}
     params: dict[str, Param] = {}
-    for line, key, value in _header(text.splitlines(), path):
+    for line, key, value in header_entries(text.splitlines(), path):
         if key not in (*ONCE, *OPTIONAL, "param"):
-            raise _wrong(path, line, f"unknown header key {key!r}")
+            raise wrong(path, line, f"unknown header key {key!r}")
         if not value:
-            raise _wrong(path, line, f"header key {key!r} says nothing")
+            raise wrong(path, line, f"header key {key!r} says nothing")
         if key == "param":
             param = _parse_param(value, path, line)
             if param.name in params:
-                raise _wrong(path, line, f"param {param.name} is declared twice")
+                raise wrong(path, line, f"param {param.name} is declared twice")
             params[param.name] = param
         elif key in single:
-            raise _wrong(path, line, f"header key {key!r} stands twice")
+            raise wrong(path, line, f"header key {key!r} stands twice")
         else:
             single[key] = (line, value)
     for key in ONCE:
         if key not in single:
-            raise _wrong(path, 1, f"the header has no {key!r}")
+            raise wrong(path, 1, f"the header has no {key!r}")
     (line, name), (_, title), (_, description), returns = (single[key] for key in ONCE)
     if name != path.stem:
-        raise _wrong(path, line, f"name {name!r} is not the file's name {path.stem!r}")
+        raise wrong(path, line, f"name {name!r} is not the file's name {path.stem!r}")
     columns = _parse_returns(*returns, path)
     needs = _parse_needs(*single.get("needs", (line, "")), path)
     history_line, history = single.get("history", (line, None))
     if history is not None and history not in params:
-        raise _wrong(path, history_line, f"history names no param: {history}")
+        raise wrong(path, history_line, f"history names no param: {history}")
     report = _parse_report(*single["report"], columns, path) if "report" in single else None
     if report and (needed := [param.name for param in params.values() if param.required]):
         what = f"report: nobody gives it {', '.join(needed)}, which has no default"
-        raise _wrong(path, single["report"][0], what)
+        raise wrong(path, single["report"][0], what)
     query = Query(
         *(name, title, description, tuple(params.values()), columns, text, path),
         *(needs, history, report),
@@ -231,36 +223,12 @@ def scratch() -> "duckdb.DuckDBPyConnection":
     return connection
 
 
-def _wrong(path: Path, line: int, what: str) -> LakeError:
-    return LakeError(f"{path}:{line}: {what}.")
-
-
-def _header(lines: list[str], path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number, key and whole value of each header entry."""
-    entry: tuple[int, str, str] | None = None
-    for number, line in enumerate(lines, 1):
-        match = HEADER_LINE.match(line)
-        if match is None:
-            break
-        if entry and len(match["indent"]) > 1:
-            entry = (entry[0], entry[1], f"{entry[2]} {match['text']}".strip())
-            continue
-        key = KEY.match(match["text"])
-        if key is None:
-            raise _wrong(path, number, f"a header line is '-- key: value', not {line!r}")
-        if entry:
-            yield entry
-        entry = (number, key["key"], key["value"])
-    if entry:
-        yield entry
-
-
 def _parse_param(value: str, path: Path, line: int) -> Param:
     import duckdb
 
     match = PARAM.match(value)
     if match is None:
-        raise _wrong(path, line, "a param is 'name TYPE [= literal] -- help'")
+        raise wrong(path, line, "a param is 'name TYPE [= literal] -- help'")
     cursor = scratch().cursor()
     values: dict[str, Any] = {"literal": None, "example": None}
     try:
@@ -270,7 +238,7 @@ def _parse_param(value: str, path: Path, line: int) -> Param:
                 row = cursor.execute(f"SELECT CAST({match[each]} AS {kind})").fetchone()
                 values[each] = frozen(row[0]) if row else None
     except duckdb.Error as error:
-        raise _wrong(path, line, f"param {match['name']}: {_brief(error)}") from error
+        raise wrong(path, line, f"param {match['name']}: {_brief(error)}") from error
     example = match["example"] or (None if values["literal"] is None else match["literal"])
     return Param(match["name"], kind, match["literal"], values["literal"], match["help"], example)
 
@@ -284,7 +252,7 @@ def _parse_needs(line: int, value: str, path: Path) -> tuple[str, ...]:
     needs = tuple(filter(None, value.replace(",", " ").split()))
     known = {each.column for each in COLUMNS}
     if unknown := [column for column in needs if column not in known]:
-        raise _wrong(path, line, f"needs: flows has no column {', '.join(unknown)}")
+        raise wrong(path, line, f"needs: flows has no column {', '.join(unknown)}")
     return needs
 
 
@@ -295,7 +263,7 @@ def _parse_returns(line: int, value: str, path: Path) -> tuple[Column, ...]:
     try:
         members = scratch().cursor().sqltype(f"STRUCT({value})").children
     except duckdb.Error as error:
-        raise _wrong(path, line, f"returns: {_brief(error)}") from error
+        raise wrong(path, line, f"returns: {_brief(error)}") from error
     return tuple(Column(name, str(kind)) for name, kind in members)
 
 
@@ -311,20 +279,20 @@ def _parse_report(line: int, value: str, columns: Sequence[Column], path: Path) 
     spans = [each for each in found if each["joint"] == "to"]
     if drawn is None or len(found) < len(parts) or (spans and len(found) > 1):
         what = "'AMOUNT[ of which PART][, …] by COLUMN[, …]', 'TIME to TIME by …' or 'table'"
-        raise _wrong(path, line, f"report is {what}")
+        raise wrong(path, line, f"report is {what}")
     by = tuple(each.strip() for each in drawn["by"].split(","))
     kinds = {column.name: column.type for column in columns}
     numbers = [n for each in found for n in (each["column"], each["other"]) if n and not spans]
     times = [n for each in spans for n in (each["column"], each["other"])]
     if unknown := [name for name in (*numbers, *times, *by) if name not in kinds]:
-        raise _wrong(path, line, f"report: the answer has no column {', '.join(unknown)}")
-    if wrong := [name for name in numbers if kinds[name] not in NUMBERS]:
-        raise _wrong(path, line, f"report: {', '.join(wrong)} is no number")
+        raise wrong(path, line, f"report: the answer has no column {', '.join(unknown)}")
+    if others := [name for name in numbers if kinds[name] not in NUMBERS]:
+        raise wrong(path, line, f"report: {', '.join(others)} is no number")
     over_time = any(kinds[name] == TIME for name in by)
-    if wrong := [name for name in times if kinds[name] != TIME]:
-        raise _wrong(path, line, f"report: {', '.join(wrong)} is no {TIME}")
+    if others := [name for name in times if kinds[name] != TIME]:
+        raise wrong(path, line, f"report: {', '.join(others)} is no {TIME}")
     if over_time and (spans or len(by) > 1):
-        raise _wrong(path, line, "report: a time stands alone after 'by', and not for a span")
+        raise wrong(path, line, "report: a time stands alone after 'by', and not for a span")
     return Drawing(
         () if spans else tuple(Amount(each["column"], each["other"]) for each in found),
         (times[0], times[1]) if spans else None,
@@ -344,22 +312,22 @@ def _check_sql(query: Query) -> None:
     try:
         statements = cursor.extract_statements(query.sql)
     except duckdb.Error as error:
-        raise _wrong(query.path, first, _brief(error)) from error
+        raise wrong(query.path, first, _brief(error)) from error
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise _wrong(query.path, first, "the file must hold one SELECT and nothing else")
+        raise wrong(query.path, first, "the file must hold one SELECT and nothing else")
     declared = {param.name for param in query.params}
     used = statements[0].named_parameters
     if undeclared := sorted(used - declared):
-        raise _wrong(query.path, first, f"the SQL uses undeclared ${', $'.join(undeclared)}")
+        raise wrong(query.path, first, f"the SQL uses undeclared ${', $'.join(undeclared)}")
     if unused := sorted(declared - used):
-        raise _wrong(query.path, first, f"the SQL never uses ${', $'.join(unused)}")
+        raise wrong(query.path, first, f"the SQL never uses ${', $'.join(unused)}")
     row = cursor.execute("SELECT json_serialize_sql($sql)", {"sql": query.sql}).fetchone()
     sources = _sources(json.loads(row[0] if row else "null"))
     if foreign := sorted(sources - TABLES):
         known = ", ".join(sorted(TABLES))
-        raise _wrong(query.path, first, f"FROM may name {known}; not {', '.join(foreign)}")
+        raise wrong(query.path, first, f"FROM may name {known}; not {', '.join(foreign)}")
     if ("history" in sources) != (query.history is not None):
-        raise _wrong(query.path, first, "'history: PARAM' goes with FROM history")
+        raise wrong(query.path, first, "'history: PARAM' goes with FROM history")
 
 
 def _sources(tree: object) -> set[str]:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import re
 import shutil
 import sys
@@ -60,7 +61,8 @@ def write_frame(frame: pl.DataFrame, style: Format, output: Path | None = None) 
     """
     if output is None and style is Format.parquet and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add --output FILE, or redirect.")
-    if output is None and style is Format.table and sys.stdout.isatty():
+    drawn = sys.stdout.isatty() or os.environ.get("FORCE_COLOR")
+    if output is None and style is Format.table and drawn:
         sys.stdout.write(terminal_text(frame, shutil.get_terminal_size().columns))
         sys.stdout.flush()
     else:
@@ -88,7 +90,9 @@ def _to(output: Path | None, write: Callable[[BinaryIO], None]) -> None:
     except BrokenPipeError:
         raise
     except FileNotFoundError as error:
-        raise StorageError(f"Cannot write {output}: there is no such folder.") from error
+        raise StorageError(
+            f"Cannot write {output}: there is no such folder; make it first."
+        ) from error
     except OSError as error:
         where = output or "to standard output"
         raise StorageError(f"Cannot write {where}: {error.strerror}.") from error
@@ -185,7 +189,8 @@ def table_text(frame: pl.DataFrame) -> str:
 def terminal_text(frame: pl.DataFrame, width: int) -> str:
     """The same for a terminal: in human units, in colour, its cells folded to the width.
 
-    No colour where ``NO_COLOR`` is set or the terminal is ``dumb``.
+    No colour where ``NO_COLOR`` is set or the terminal is ``dumb``; ``FORCE_COLOR`` makes anything
+    a terminal.
     """
     from rich import box
     from rich.console import Console

@@ -102,7 +102,7 @@ def read_rules(path: str | os.PathLike[str], access: Access = Access()) -> Rules
     try:
         return parse_rules(body.decode(), place)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{place} is not UTF-8 text.") from error
+        raise UsageError(f"{place} is not UTF-8 text: save it as UTF-8.") from error
 
 
 def parse_rules(text: str, place: str = "alarms.toml") -> Rules:

@@ -27,7 +27,7 @@ from flowlake.reading import (
     read_object,
     read_together,
 )
-from flowlake.storage import Access, Body, open_storage
+from flowlake.storage import Access, Body, is_remote, open_storage
 from flowlake.writing import DataFile, write_flows, write_table
 
 ROWS_PER_FILE = 1_000_000
@@ -36,6 +36,9 @@ ROWS_PER_FILE = 1_000_000
 REJECTS_PER_FILE = 200_000
 
 FETCH_AHEAD_BYTES = 64 << 20
+
+FETCHES = 3
+"""How often an object is fetched that comes with other than the bytes that were listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,19 @@ class _Conversion:
         self._rejects = []
 
 
+def _whole(raw: RawObject, access: Access) -> Body:
+    """The object's bytes: as many as were listed, for what is cut off may look like all of it."""
+    storage = open_storage(raw.url, access)
+    for _ in range(FETCHES):
+        body = storage.get(raw.url, raw.etag)
+        if len(body) == raw.size or not (raw.etag and is_remote(raw.url)):
+            return body
+    raise StorageError(
+        f"Cannot use {raw.url}: {len(body):,} of its {raw.size:,} bytes came, {FETCHES} times: run "
+        "again, and look at what lies between here and S3."
+    )
+
+
 def _lines(body: Body) -> int:
     return bytes(body).count(b"\n") + 1 if body else 0
 
@@ -281,8 +297,7 @@ def fetched(
             ):
                 raw = waiting.popleft()
                 bytes_ahead += raw.size
-                storage = open_storage(raw.url, access)
-                ahead.append((raw, pool.submit(storage.get, raw.url, raw.etag)))
+                ahead.append((raw, pool.submit(_whole, raw, access)))
             raw, coming = ahead.popleft()
             bytes_ahead -= raw.size
             try:

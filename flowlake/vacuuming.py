@@ -4,6 +4,7 @@ A file is needed as long as the log names it, as long after its end as a reader 
 older snapshot, and as long as whoever wrote it may still commit it.
 """
 
+import logging
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,8 @@ import polars as pl
 from flowlake.committing import SCHEMAS, Tables
 from flowlake.errors import UsageError
 from flowlake.storage import Access, canonical
+
+logger = logging.getLogger(__name__)
 
 RETENTION = timedelta(days=7)
 """The log tells when a file was replaced for as long: Delta's ``deletedFileRetentionDuration``."""
@@ -49,7 +52,9 @@ def vacuum(
         StorageError: when the lake cannot be listed, or a file not be removed.
     """
     if not timedelta(0) <= retention <= RETENTION:
-        raise UsageError("A retention is at most 7d: the log does not remember longer.")
+        raise UsageError(
+            "A retention is at most 7d: the log does not remember longer. Set --retention."
+        )
     if retention < RETENTION and not no_writers:
         raise UsageError(
             "A retention of less than 7d may take files from under a conversion or a reader: stop "
@@ -60,6 +65,7 @@ def vacuum(
         tables.head()  # files that only a commit that was cut off names are live from here on
     names = ["flows", *SCHEMAS, *filter(tables.exist, ("findings", "inventory"))]
     unneeded = pl.concat(_unneeded(tables, name, retention) for name in names)
+    logger.info("%d files that no snapshot needs", unneeded.height)
     if not dry_run:
         tables.storage.delete(unneeded["url"])
         for name in names:

@@ -1,5 +1,6 @@
 """Proof that nothing is missing and nothing is double: listing = ledger = lake."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from flowlake.planning import list_objects, named
 from flowlake.rereading import reread
 from flowlake.storage import OBJECTS_FROM, STDIN, Access, canonical
 from flowlake.window import window
+
+logger = logging.getLogger(__name__)
 
 GRACE = timedelta(minutes=15)
 """Raw objects younger than this may still be on their way: not being converted is no gap."""
@@ -105,7 +108,7 @@ def verify(
         LakeError: when there is no lake.
     """
     if grace < timedelta(0):
-        raise UsageError("A grace cannot be negative.")
+        raise UsageError("A grace cannot be negative: write 0m or more.")
     if deep not in (None, "all") and not (isinstance(deep, int) and deep > 0):
         raise UsageError(f"Read a number of objects again, or all, not {deep!r}.")
     tables = Tables(canonical(lake), access)
@@ -127,6 +130,7 @@ def verify(
     for place in set(there) - set(live["source"]) - set(listing["source"]):
         detail = "nothing is listed there and nothing was converted from it: check its spelling"
         gaps.append(("nothing there", place, detail))
+    logger.info("comparing %d listed with %d of the ledger", listing.height, live.height)
     listed = compare_listing(listing, live, grace, gaps)
     ledger = concerned(live, listed, places, wanted)
     read_again = None

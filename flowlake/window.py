@@ -40,7 +40,10 @@ def window(
     begin = parse_time(since, now) if since is not None else None
     end = parse_time(until, now) if until is not None else None
     if begin is not None and end is not None and end <= begin:
-        raise UsageError(f"The window ends ({end:%FT%TZ}) before it begins ({begin:%FT%TZ}).")
+        raise UsageError(
+            f"The window ends ({end:%FT%TZ}) before it begins ({begin:%FT%TZ}): set --until after "
+            "--since."
+        )
     accounts = (account,) if isinstance(account, str) else tuple(account or ())
     for name in accounts:
         if re.fullmatch(r"[0-9]{12}|unknown", name) is None:

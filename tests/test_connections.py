@@ -67,6 +67,10 @@ CLOSED_BY_FLAGS = [
     record(CLIENT, SERVER, 50_000, 8081, (3, 180), tcp_flags=2),
     record(SERVER, CLIENT, 8081, 50_000, (2, 104), tcp_flags=4),
 ]
+PROBED_BY_FIN = [
+    record(CLIENT, SERVER, 50_000, 8081, (1, 40), tcp_flags=1),
+    record(SERVER, CLIENT, 8081, 50_000, (1, 40), tcp_flags=4),
+]
 OUTCOMES: dict[str, tuple[list[Row], str]] = {
     "refused": (pair((1, 44), None, action="REJECT"), "refused"),
     "the answer refused": (REFUSED_ANSWER, "refused"),
@@ -85,6 +89,12 @@ OUTCOMES: dict[str, tuple[list[Row], str]] = {
     "UDP in vain, with flags": (pair((2, 900), None, protocol=17, tcp_flags=0), "unanswered"),
     "UDP": (pair((1, 60), (1, 90), protocol=17), "answered"),
     "the rest of a connection": (pair((1, 40), None, tcp_flags=1), "unknown"),
+    "a FIN reset": (PROBED_BY_FIN, "reset"),
+    "a connection reset": (
+        [{**PROBED_BY_FIN[0], "packets": 2, "bytes": 80}, PROBED_BY_FIN[1]],
+        "answered",
+    ),
+    "two resets": (pair((1, 40), (1, 40), tcp_flags=4), "answered"),
 }
 
 
@@ -94,6 +104,15 @@ def test_what_came_of_it(rows: list[Row], outcome: str) -> None:
     assert (found["client"], found["server"]) == (CLIENT, SERVER)
     assert found["outcome"] == outcome
     assert found["failed"] == (outcome in ("refused", "unanswered", "reset"))
+
+
+@pytest.mark.parametrize(("ports", "outcome"), [(2, "unknown"), (3, "unanswered")])
+def test_lone_packets_without_a_syn_are_tries_where_there_are_several(
+    ports: int, outcome: str
+) -> None:
+    """They are the rests of connections else, and however many of them have the same port."""
+    rows = [record(CLIENT, SERVER, 50_000 + n, 80 + n % ports, tcp_flags=1) for n in range(6)]
+    assert set(told(rows)["outcome"]) == {outcome}
 
 
 def test_ipv6_has_a_longer_header() -> None:

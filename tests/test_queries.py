@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from flowlake import queries
+from flowlake import query_header
 from flowlake.errors import LakeError, UsageError
 from flowlake.fields import flows_schema
 from flowlake.queries import bind, equip, literal_sql, load_queries, load_query, query_names, run
@@ -256,7 +256,7 @@ def test_loading_is_sorted_and_once() -> None:
 
 
 def test_a_missing_folder_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(queries, "FOLDERS", (tmp_path / "sql", tmp_path / "queries"))
+    monkeypatch.setattr(query_header, "FOLDERS", (tmp_path / "sql", tmp_path / "queries"))
     with pytest.raises(LakeError, match="saved queries are missing"):
         load_queries()
 
@@ -264,7 +264,7 @@ def test_a_missing_folder_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_the_wheels_folder_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sql").mkdir()
     (tmp_path / "sql" / "talk.sql").write_text(HEADER + SQL)
-    monkeypatch.setattr(queries, "FOLDERS", (tmp_path / "sql", *queries.FOLDERS))
+    monkeypatch.setattr(query_header, "FOLDERS", (tmp_path / "sql", *query_header.FOLDERS))
     assert [query.name for query in load_queries()] == ["talk"]
 
 

@@ -171,6 +171,16 @@ def with_flags() -> list[Row]:
     return rows
 
 
+def without_syn(flags: int, answered: bool) -> list[Row]:
+    """A FIN, a NULL or an ACK scan, as nmap calls them: closed ports reset, or all are silent."""
+    rows = []
+    for p in range(1, 200):
+        rows.append(record(SCANNER, TARGET, 54_321, p, p / 9, (1, 40), flags=flags))
+        if answered:
+            rows.append(record(TARGET, SCANNER, p, 54_321, p / 9, (1, 40), flags=4))
+    return rows
+
+
 def over_ipv6() -> list[Row]:
     rows = []
     for p in range(1, 100):
@@ -183,12 +193,18 @@ def inside() -> list[Row]:
 
 
 PORT_SCANS: dict[str, Callable[[], list[Row]]] = {
-    each.__name__: each
-    for each in (
-        *(refused_syns, resets_to_a_constant_port, connects_to_open_and_closed_ports, udp_scan),
-        *(from_port_53, from_port_53_in_vain, top_20_ports, amid_successful_use, recorded_twice),
-        *(payload_only, whole_frames, with_flags, over_ipv6, inside),
-    )
+    **{
+        each.__name__: each
+        for each in (
+            *(refused_syns, resets_to_a_constant_port, connects_to_open_and_closed_ports),
+            *(udp_scan, from_port_53, from_port_53_in_vain, top_20_ports, amid_successful_use),
+            *(recorded_twice, payload_only, whole_frames, with_flags, over_ipv6, inside),
+        )
+    },
+    "by_fin": lambda: without_syn(1, answered=False),
+    "by_fin_reset": lambda: without_syn(1, answered=True),
+    "by_null": lambda: without_syn(0, answered=False),
+    "by_ack_reset": lambda: without_syn(0, answered=True),
 }
 
 
@@ -470,6 +486,20 @@ def idle_sessions_kept_alive() -> list[Row]:
     return joined((exchange(INSIDE, h, 40_000 + n, 22, n, (1, 52), (1, 52)) for n, h in swept))
 
 
+def rests_of_connections() -> list[Row]:
+    """What is left where a window begins: a FIN, an acknowledgment, a reset for each."""
+    rows = []
+    for n in range(120):
+        local = 40_000 + n
+        rows.append(record(INSIDE, TARGET, local, (443, 7000)[n % 2], n, (1, 52), flags=n % 2))
+        rows.append(record(TARGET, INSIDE, 5432, 50_000 + n, n, (1, 52), flags=n % 2))
+        rows.append(record(TARGET, INSIDE, 60_000 + n, 55_000, n, (1, 40), flags=4))
+        host = hosts(120)[n]
+        rows += exchange(INSIDE, host, local, 8443, n, (1, 52), (1, 52), flags=1)
+        rows += exchange(INSIDE, host, local, 9092, n, (4, 700), (3, 156), flags=0)
+    return rows
+
+
 def complaints_by_icmp() -> list[Row]:
     rows = []
     for n in range(100):
@@ -490,7 +520,7 @@ EVERYDAY: dict[str, Callable[[], list[Row]]] = {
         for each in (
             *(late_replies, late_replies_to_many, nat_gateway, health_checks, pollers, passive_ftp),
             *(traceroutes, resolver, swarm, idle_sessions_kept_alive, complaints_by_icmp),
-            *(multicast,),
+            *(multicast, rests_of_connections),
         )
     },
 }

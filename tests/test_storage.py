@@ -433,7 +433,7 @@ def test_a_missing_bucket_is_an_error(s3: str, keep: Keep | None) -> None:
         ((KEY, "wrong"), False, "not accepted: check AWS_PROFILE, the access key and its secret"),
         (("unknown", SECRET), False, "not accepted: check AWS_PROFILE"),
         (NOBODY, False, "access is denied: .*s3:ListBucket.*s3:GetObject"),
-        (READER, True, "access is denied: .*s3:PutObject and s3:DeleteObject"),
+        (READER, True, "access is denied: .*s3:PutObject, s3:DeleteObject"),
     ],
     ids=["wrong secret", "unknown key", "no rights", "reader"],
 )

@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 from sqlglot import exp, parse, parse_one
 
 import flowlake
-from flowlake.cli.translating import NAMES
+from flowlake.cli import completing
 from flowlake.engines import ENGINES
 from flowlake.errors import UsageError
 from flowlake.fields import BY_COLUMN, FIELDS
@@ -377,4 +377,4 @@ def test_what_cannot_be_registered(to: str, lake: str, schema: str | None, compl
 
 
 def test_the_command_line_knows_every_engine() -> None:
-    assert tuple(ENGINES) == NAMES
+    assert tuple(ENGINES) == completing.ENGINES

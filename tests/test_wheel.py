@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,24 +12,44 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
-    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run([*pip, *options], check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
+def build(source: Path, target: str, folder: Path) -> Path:
+    """What hatchling makes of a source tree: the wheel, or the sdist."""
+    hatchling = [sys.executable, "-m", "hatchling", "build", "--target", target]
+    subprocess.run(
+        [*hatchling, "--directory", str(folder)], cwd=source, check=True, capture_output=True
+    )
+    (built,) = folder.iterdir()
     return built
 
 
-def test_it_carries_the_saved_queries_the_types_and_the_reports_page(wheel: Path) -> None:
-    names = set(zipfile.ZipFile(wheel).namelist())
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_it_carries_the_package_the_saved_queries_and_the_types(wheel: Path) -> None:
+    names = {name for name in contents(wheel) if ".dist-info/" not in name}
+    files = [file for file in (ROOT / "flowlake").rglob("*.*") if "__pycache__" not in file.parts]
+    package = {file.relative_to(ROOT).as_posix() for file in files}
     saved = {f"flowlake/sql/{file.name}" for file in (ROOT / "queries").glob("*.sql")}
     assert saved
-    assert saved <= names
+    assert names == {*package, *saved, "flowlake/sql/README.md"}
     assert "flowlake/py.typed" in names
-    assert {f"flowlake/report/page.{kind}" for kind in ("css", "html", "js")} <= names
-    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+    assert any(name.endswith("/licenses/LICENSE") for name in contents(wheel))
+
+
+def test_the_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    sdist = build(ROOT, "sdist", tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / sdist.name.removesuffix(".tar.gz")
+    assert {path.name for path in unpacked.iterdir() if path.is_dir()} == {"flowlake", "queries"}
+    assert contents(build(unpacked, "wheel", tmp_path / "wheel")) == contents(wheel)
 
 
 def test_it_converts_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:

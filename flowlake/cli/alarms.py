@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowlake.cli.completing import ALARM_KINDS, FORMATS, finding_id, one_of
 from flowlake.cli.options import (
-    FORMATS,
     FormatOption,
     LakeOption,
     OutputOption,
@@ -19,6 +19,7 @@ from flowlake.cli.options import (
     UntilOption,
     access,
     chosen_format,
+    complain,
     note,
     opened_lake,
     say,
@@ -54,7 +55,12 @@ ConfigOption = Annotated[
 ]
 FindingFormat = Annotated[
     str,
-    typer.Option("--format", metavar="|".join((*FORMATS, "ocsf")), help="How to write findings."),
+    typer.Option(
+        "--format",
+        metavar="|".join((*FORMATS, "ocsf")),
+        help="How to write findings.",
+        autocompletion=one_of(*FORMATS, "ocsf"),
+    ),
 ]
 
 
@@ -74,6 +80,14 @@ def run(
     New are the records converted since each alarm last looked; the first time, all of them. With
     --since or --until it is the records of that time instead. An incident is told once, however
     many runs see it.
+
+    Exit codes: 0 nothing found; 3 something was found; 1 a delivery failed and is made again by the
+    next run; 2 wrong usage.
+
+    Examples:
+        flowlake alarms run
+        flowlake alarms run -c s3://my-lake/alarms.toml --lake s3://my-lake/flows
+        flowlake alarms run --since 2026-01-14 --until 2026-01-15 --format json
     """
     checked = _checked(style)
     done = _ran(config, lake, profile, request_payer, since=since, until=until)
@@ -95,7 +109,7 @@ def told(config: str, lake: str, profile: str | None, request_payer: bool) -> bo
     """Run the alarms after something else; whether anything was found."""
     done = _ran(config, lake, profile, request_payer)
     for finding in (*done.new, *done.grown):
-        note(f"{finding['severity']}: {finding['alarm']}: {finding['why']} ({finding['id']})")
+        complain(f"{finding['severity']}: {finding['alarm']}: {finding['why']} ({finding['id']})")
     _sum_up(done)
     return bool(done.new or done.grown)
 
@@ -121,7 +135,7 @@ def _sum_up(done: "AlarmRun") -> None:
     from flowlake.rendering import some
 
     for finding, name, reason in done.failed:
-        note(f"finding {finding} was not delivered to {name}: {reason}")
+        complain(f"finding {finding} was not delivered to {name}: {reason}")
     note(
         f"{some(len(done.new), 'new finding')}, {len(done.grown):,} that grew; "
         f"{some(done.sent, 'message')} delivered"
@@ -131,10 +145,20 @@ def _sum_up(done: "AlarmRun") -> None:
 
 @app.command("list")
 def list_kinds(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind, with its source.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this kind, with its source.", autocompletion=one_of(*ALARM_KINDS)
+        ),
+    ] = None,
     style: FormatOption = "table",
 ) -> None:
-    """List the kinds of alarms, their parameters and defaults, and the kinds of deliveries."""
+    """List the kinds of alarms and deliveries, and their parameters.
+
+    Examples:
+        flowlake alarms list
+        flowlake alarms list port_scan
+    """
     import polars as pl
 
     from flowlake.delivering import SETTINGS
@@ -184,7 +208,14 @@ def test(
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
 ) -> None:
-    """Check the rules, and deliver a sample finding wherever they send findings."""
+    """Check the rules, and deliver a sample finding.
+
+    It goes wherever the rules send findings. Exits 1 if it is not taken somewhere.
+
+    Examples:
+        flowlake alarms test
+        flowlake alarms test --config alarms.toml --no-deliver
+    """
     from flowlake import delivering
     from flowlake.errors import FlowLakeError
     from flowlake.rendering import some
@@ -198,7 +229,7 @@ def test(
             delivering.deliver(_sample(), to, reach)
             note(f"delivered a sample to {to.name} ({to.kind})")
         except FlowLakeError as error:
-            note(str(error))
+            complain(str(error))
             failed += 1
     note(f"{config}: {some(len(rules.alarms), 'alarm')}, {len(rules.deliveries):,} deliveries.")
     raise typer.Exit(1 if failed else 0)
@@ -216,7 +247,12 @@ def findings(
     style: FindingFormat = "table",
     output: OutputOption = None,
 ) -> None:
-    """List what the alarms have found, newest first."""
+    """List what the alarms have found, newest first.
+
+    Examples:
+        flowlake alarms findings --open
+        flowlake alarms findings --since 7d --format ocsf
+    """
     import polars as pl
 
     from flowlake.window import parse_time
@@ -231,14 +267,21 @@ def findings(
 
 @app.command()
 def show(
-    finding: Annotated[str, typer.Argument(metavar="ID", help="A finding's id.")],
+    finding: Annotated[
+        str, typer.Argument(metavar="ID", help="A finding's id.", autocompletion=finding_id)
+    ],
     lake: LakeOption = "lake",
     records: Annotated[int, typer.Option(min=0, metavar="N", help="So many of its records.")] = 20,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FindingFormat = "table",
 ) -> None:
-    """Show a finding, and the records that are its evidence."""
+    """Show a finding, and the records that are its evidence.
+
+    Examples:
+        flowlake alarms show 53b7f0c1a2d4e689
+        flowlake alarms show 53b7f0c1a2d4e689 --records 100
+    """
     from flowlake.alarms import as_told, records_of
     from flowlake.wording import message
 
@@ -258,7 +301,9 @@ def show(
 
 @app.command()
 def acknowledge(
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Findings' ids.")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID", help="Findings' ids.", autocompletion=finding_id)
+    ],
     lake: LakeOption = "lake",
     note_: Annotated[
         str | None, typer.Option("--note", metavar="TEXT", help="What is known of it.")
@@ -267,7 +312,13 @@ def acknowledge(
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
 ) -> None:
-    """Mark findings as known: they stay, and are updated, but are not open any more."""
+    """Mark findings as known, so that they are not open any more.
+
+    They stay, and are updated.
+
+    Examples:
+        flowlake alarms acknowledge 53b7f0c1a2d4e689 --note "our own scanner"
+    """
     from flowlake.findings import acknowledge as mark
     from flowlake.rendering import some
 
@@ -291,14 +342,26 @@ def backtest(
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option(metavar="|".join(PARTS), help="Only this; csv, json and parquet need one."),
+        typer.Option(
+            metavar="|".join(PARTS),
+            help="Only this; csv, json and parquet need one.",
+            autocompletion=one_of(*PARTS),
+        ),
     ] = None,
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Replay the rules: incidents a day, what thresholds would have cost; nothing is sent."""
+    """Replay the rules over the lake; nothing is sent or kept.
+
+    It shows incidents a day, and what other thresholds would have cost.
+
+    Examples:
+        flowlake alarms backtest --since 2026-01-01
+        flowlake alarms backtest --part thresholds --format csv
+        flowlake alarms backtest --labels attacked-labels.csv --part scores
+    """
     from flowlake import backtesting
     from flowlake.progress import steps
     from flowlake.rules import read_rules

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowlake.cli.completing import one_of, parameter_value, query_name
 from flowlake.cli.options import (
     AccountOption,
     AsnOption,
@@ -37,6 +38,23 @@ if TYPE_CHECKING:
     from flowlake.query_file import Query
 
 
+QueryArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A saved query; `flowlake queries` lists them.",
+        autocompletion=query_name,
+    ),
+]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="Set one of its parameters.",
+        autocompletion=parameter_value,
+    ),
+]
 QueriesOption = Annotated[
     Path | None,
     typer.Option(
@@ -63,15 +81,6 @@ ExplainOption = Annotated[
 ]
 
 
-def complete_name(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Complete the name of a query, each with its title."""
-    from flowlake.queries import load_query, query_names
-
-    folder = context.params.get("own_queries")
-    fitting = [name for name in query_names(folder) if name.startswith(incomplete)]
-    return [(name, load_query(name, folder).title) for name in fitting]
-
-
 def queries(
     own_queries: QueriesOption = None,
     style: FormatOption = "table",
@@ -80,6 +89,10 @@ def queries(
     """List the saved queries and their parameters.
 
     csv, json and parquet have each parameter's type, default, an example and what it means.
+
+    Examples:
+        flowlake queries
+        flowlake queries --format json
     """
     import polars as pl
 
@@ -102,16 +115,8 @@ def queries(
 
 
 def query(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A saved query; `flowlake queries` lists them.", autocompletion=complete_name
-        ),
-    ],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set one of its parameters."),
-    ] = None,
+    name: QueryArgument,
+    parameter: ParameterOption = None,
     lake: LakeOption = "lake",
     since: SinceOption = None,
     until: UntilOption = None,
@@ -131,7 +136,15 @@ def query(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Answer a saved query over a window of the lake."""
+    """Answer a saved query over a window of the lake.
+
+    Examples:
+        flowlake query top_talkers --since 24h
+        flowlake query rejected_flows -p top=50 --account 123456789012
+        flowlake query top_interfaces --since 7d --names
+        flowlake query top_talkers --format csv --output talkers.csv
+        flowlake query top_talkers --sql
+    """
     from flowlake.doors import collect
     from flowlake.queries import bind, literal_sql, load_query
 
@@ -177,7 +190,16 @@ def sql(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Run one SELECT of your own over flows, objects, rejects, inventory, … (DuckDB's SQL)."""
+    """Run one SELECT of your own, in DuckDB's SQL.
+
+    From flows, transit_gateway_flows, objects, rejects, inventory and small tables such as
+    protocols; it can read nothing else and change nothing.
+
+    Examples:
+        flowlake sql "SELECT count(*) FROM flows WHERE dstport = 22" --since 24h
+        flowlake sql "SELECT reason, count(*) FROM rejects GROUP BY ALL"
+        flowlake sql - --format parquet -o answer.parquet < question.sql
+    """
     from flowlake.doors import collect
 
     chosen = chosen_format(style)
@@ -207,7 +229,12 @@ def hunt(
         bool, typer.Option("--summary", help="Sum up by peer, port, protocol and verdict.")
     ] = False,
     action: Annotated[
-        str | None, typer.Option(metavar="ACCEPT|REJECT", help="Only this verdict.")
+        str | None,
+        typer.Option(
+            metavar="ACCEPT|REJECT",
+            help="Only this verdict.",
+            autocompletion=one_of("ACCEPT", "REJECT"),
+        ),
     ] = None,
     top: Annotated[
         int, typer.Option(min=0, metavar="N", help="How many rows to keep; 0 keeps all.")
@@ -229,9 +256,15 @@ def hunt(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Find every flow of addresses, networks, interfaces or instances, newest first.
+    """Find every flow of addresses, networks, interfaces or instances.
 
-    Both directions, at the interface and in the packet. Exit code 0 also when nothing is found.
+    Newest first, both directions, at the interface and in the packet. Exit code 0 also when nothing
+    is found.
+
+    Examples:
+        flowlake hunt 203.0.113.5 --since 7d
+        flowlake hunt 198.51.100.0/24 eni-0123456789abcdef0 --summary
+        flowlake hunt --file bad-addresses.txt --enrich --format csv
     """
     from flowlake.doors import collect
     from flowlake.indicators import parse_indicator, read_indicators
@@ -271,9 +304,14 @@ def connect(
     profile: ProfileOption = None,
     request_payer: PayerOption = False,
 ) -> None:
-    """Write a small DuckDB database that opens the lake in the duckdb shell or a BI tool.
+    """Write a DuckDB file that opens the lake in other programs.
 
-    It has views of the lake's files and a macro for each saved query, no copy of the records.
+    In the duckdb shell, DBeaver or a BI tool. It has views of the lake's files and a macro for each
+    saved query, no copy of the records.
+
+    Examples:
+        flowlake connect lake.duckdb
+        flowlake connect january.duckdb --since 2026-01-01 --until 2026-02-01
     """
     from flowlake.connecting import write_database
     from flowlake.queries import load_queries

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowlake.cli.options import (
+    AskedRegionsOption,
     FormatOption,
     LakeOption,
     OutputOption,
@@ -32,10 +33,7 @@ def inventory(
         ),
     ] = None,
     lake: LakeOption = "lake",
-    region: Annotated[
-        list[str] | None,
-        typer.Option("--region", metavar="REGION", help="Ask this region; may be repeated."),
-    ] = None,
+    region: AskedRegionsOption = None,
     show: Annotated[
         bool, typer.Option("--show", help="Show what the lake knows; take no snapshot.")
     ] = False,
@@ -47,10 +45,15 @@ def inventory(
     style: FormatOption = "table",
     output: OutputOption = None,
 ) -> None:
-    """Keep the interfaces of an account and their names, and show what has changed.
+    """Keep what interfaces are called, and show what has changed.
 
     Each run asks EC2, or reads FILE, and adds to the lake what is new, renamed, changed or gone.
     `--names` of query, sql and hunt, and alarms about tags, go by it.
+
+    Examples:
+        flowlake inventory --region eu-west-1 --region us-east-1
+        flowlake inventory interfaces.json
+        flowlake inventory --show --at 2026-01-14
     """
     from flowlake import interfaces
     from flowlake.lake import open_lake

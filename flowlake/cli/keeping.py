@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowlake.cli.alarms import FOUND, check, told
+from flowlake.cli.completing import PARTITIONS, one_of
 from flowlake.cli.options import (
     AccountOption,
     FieldsOption,
@@ -19,6 +20,7 @@ from flowlake.cli.options import (
     UntilOption,
     access,
     chosen_format,
+    complain,
     note,
     opened_lake,
     say,
@@ -81,7 +83,9 @@ def convert(
     partition_by: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMNS", help="For a new lake: date, date,region or date,region,account_id."
+            metavar="COLUMNS",
+            help="For a new lake: date, date,region or date,region,account_id.",
+            autocompletion=one_of(*PARTITIONS),
         ),
     ] = None,
     fields: FieldsOption = None,
@@ -109,7 +113,17 @@ def convert(
 
     --since, --until, --account and --region choose objects by their own names: the time stamp in
     a name (last modified, if the name has none), the account and the region. Run it again at any
-    time: only new and changed objects are read.
+    time: only new and changed objects are read. Interrupted or cut off, it goes on where it was.
+
+    Exit codes: 0 done; 1 an object could not be read; 2 wrong usage; 3 an alarm of --alarms found
+    something.
+
+    Examples:
+        flowlake convert s3://my-flow-logs/AWSLogs/ --lake s3://my-lake/flows
+        flowlake convert sample-bucket --dry-run
+        flowlake convert 's3://my-flow-logs/AWSLogs/*/vpcflowlogs/' --since 7d
+        flowlake convert 'cloudwatch:///vpc/flow-logs?region=eu-west-1'
+        flowlake convert s3://my-flow-logs/ --compact --alarms alarms.toml
     """
     from flowlake import converting, estimating, planning
     from flowlake.dask import dask_executor
@@ -170,7 +184,14 @@ def status(
     request_payer: PayerOption = False,
     style: FormatOption = "table",
 ) -> None:
-    """Sum up what the lake holds, and what could not be read."""
+    """Sum up what the lake holds, and what could not be read.
+
+    It reads the log and the ledger, and no data file.
+
+    Examples:
+        flowlake status
+        flowlake status --lake s3://my-lake/flows --format json
+    """
     import polars as pl
 
     from flowlake.rendering import facts_text
@@ -214,9 +235,14 @@ def inspect(
     request_payer: PayerOption = False,
     style: FormatOption = "table",
 ) -> None:
-    """Say what one object is: its shape, fields and counts, first records, rejected lines.
+    """Say what one object is: its shape, fields, records and rejects.
 
     It is read to its end, as a conversion would read it. Exits 1 if it is no readable flow log.
+
+    Examples:
+        flowlake inspect flow.log.gz
+        flowlake inspect s3://my-flow-logs/odd.log.gz --rows 20
+        flowlake inspect - --fields 'srcaddr dstaddr action' < records.txt
     """
     import polars as pl
 
@@ -279,9 +305,15 @@ def verify(
     request_payer: PayerOption = False,
     style: FormatOption = "table",
 ) -> None:
-    """Prove that listing, ledger and lake agree; print every gap and exit 1 if they do not.
+    """Prove that listing, ledger and lake agree; print every gap.
 
-    Raw objects that have expired from the bucket are reported and are no gap.
+    Raw objects that have expired from the bucket are reported and are no gap. Exits 1 if there is
+    a gap.
+
+    Examples:
+        flowlake verify
+        flowlake verify s3://my-flow-logs/AWSLogs/ --since 7d --by-day
+        flowlake verify --deep --sample 500
     """
     from flowlake import verifying
     from flowlake.progress import ProgressBar
@@ -381,7 +413,7 @@ def _show_report(report: "Report", lake: str, style: "Format") -> None:
     from flowlake.rendering import report_text
 
     for url, reason in (*report.failures, *report.unreadables):
-        note(f"could not read {url}: {reason}")
+        complain(f"could not read {url}: {reason}")
     if style != "table":
         facts = asdict(report)
         for name in ("failures", "unreadables", "skipped"):

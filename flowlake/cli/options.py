@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowlake.cli.completing import FORMATS, one_of
+from flowlake.cli.verbosity import remarks, without_secrets
 from flowlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
     from flowlake.lake import Lake
     from flowlake.rendering import Format
-
-FORMATS = ("table", "csv", "json", "parquet")
 
 LakeOption = Annotated[
     str,
@@ -30,6 +30,10 @@ RegionOption = Annotated[
     list[str] | None,
     typer.Option("--region", metavar="REGION", help="Only this region; may be repeated."),
 ]
+AskedRegionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--region", metavar="REGION", help="Ask this region; may be repeated."),
+]
 ProfileOption = Annotated[str | None, typer.Option(metavar="NAME", help="AWS profile to use.")]
 PayerOption = Annotated[
     bool, typer.Option("--request-payer", help="Pay for requests to requester-pays buckets.")
@@ -43,7 +47,13 @@ FieldsOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    str, typer.Option("--format", metavar="|".join(FORMATS), help="How to write the answer.")
+    str,
+    typer.Option(
+        "--format",
+        metavar="|".join(FORMATS),
+        help="How to write the answer.",
+        autocompletion=one_of(*FORMATS),
+    ),
 ]
 AsnOption = Annotated[
     Path | None,
@@ -119,5 +129,11 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Tell on standard error, beside the answer."""
-    typer.echo(text, err=True)
+    """Remark something on standard error, beside the answer; ``--quiet`` leaves it out."""
+    if remarks():
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """Tell on standard error what is wrong, also where ``--quiet`` is asked for."""
+    typer.echo(without_secrets(text), err=True)

@@ -17,7 +17,7 @@ from flowlake.cli.options import (
     RegionOption,
     SinceOption,
     UntilOption,
-    note,
+    complain,
     opened_lake,
     say,
 )
@@ -45,6 +45,10 @@ def report(
 
     It answers the saved queries that take part in it, each with the command that gives the same.
     A question that fails says so on the page, and the exit code is 1.
+
+    Examples:
+        flowlake report week.html --since 7d
+        flowlake report account.html --account 123456789012 --title "Shop, production"
     """
     from flowlake.progress import steps
     from flowlake.rendering import size, some
@@ -70,5 +74,5 @@ def report(
         f"in {written.seconds:.1f} s"
     )
     for name, reason in written.failed:
-        note(f"{name} failed: {reason}")
+        complain(f"{name} failed: {reason}")
     raise typer.Exit(1 if written.failed else 0)

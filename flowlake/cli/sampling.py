@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from flowlake.cli.completing import SHAPES, one_of
 from flowlake.cli.options import PayerOption, ProfileOption, access, note, write
 from flowlake.errors import UsageError
 
-_WHOLE = ("text", "hive", "parquet", "hive-parquet")
+_WHOLE = SHAPES[:4]
 
 
 def sample(
@@ -19,6 +20,7 @@ def sample(
             metavar="SHAPE",
             help="text, hive, parquet, hive-parquet, transit-gateway, export, subscription or "
             "messages; the first four with --attacks.",
+            autocompletion=one_of(*SHAPES),
         ),
     ] = "text",
     attacks: Annotated[
@@ -50,6 +52,11 @@ def sample(
 
     With --attacks: traffic of four networks, with scans, sweeps, logins, beacons, uploads and
     silences planted in it; a file of labels says what, who, whom and when.
+
+    Examples:
+        flowlake sample sample-bucket
+        flowlake sample parquet-bucket --shape hive-parquet --hours 24
+        flowlake sample attacked --attacks
     """
     from flowlake.rendering import size
     from flowlake.shapes import write_shape

@@ -12,6 +12,7 @@ from flowlake.cli.options import (
     ProfileOption,
     access,
     chosen_format,
+    complain,
     note,
     say,
     write,
@@ -32,12 +33,16 @@ def compact(
     request_payer: PayerOption = False,
     style: FormatOption = "table",
 ) -> None:
-    """Merge the small files that many runs leave behind; no answer changes.
+    """Merge the small files that many runs leave behind.
 
-    It may run at any time, also beside a conversion. What is merged is compared with what was
-    there, value by value, before it takes its place. Files that are large enough are left alone,
-    so run it as often as you like; once a day is plenty. The old files stay on the disk until
-    `flowlake vacuum` removes them.
+    No answer changes. It may run at any time, also beside a conversion. What is merged is compared
+    with what was there, value by value, before it takes its place. Files that are large enough are
+    left alone, so run it as often as you like; once a day is plenty. The old files stay on the disk
+    until `flowlake vacuum` removes them.
+
+    Examples:
+        flowlake compact --dry-run
+        flowlake compact --lake s3://my-lake/flows
     """
     chosen = chosen_format(style)
     done = compacted(lake, access(profile, request_payer), dry_run=dry_run)
@@ -67,10 +72,14 @@ def vacuum(
     request_payer: PayerOption = False,
     style: FormatOption = "table",
 ) -> None:
-    """Remove the files that were replaced, and those of runs that were cut off.
+    """Remove files that were replaced, and those of runs cut off.
 
     A file stays as long as a reader or a converter that began within the retention may need it.
     Nothing but Parquet files of the lake's tables is removed.
+
+    Examples:
+        flowlake vacuum --dry-run
+        flowlake vacuum --retention 3d --no-writers
     """
     from flowlake import vacuuming
     from flowlake.rendering import size, some
@@ -98,7 +107,7 @@ def compacted(lake: str, reach: "Access", *, dry_run: bool = False) -> "Compacti
     with ProgressBar("files") as tell:
         done = compacting.compact(lake, dry_run=dry_run, access=reach, progress=tell)
     for partition, reason in done.failures:
-        note(f"could not merge {partition}: {reason}")
+        complain(f"could not merge {partition}: {reason}")
     return done
 
 

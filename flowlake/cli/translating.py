@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from flowlake.cli.asking import InternalOption, QueriesOption, complete_name, given_parameters
+from flowlake.cli.asking import (
+    InternalOption,
+    ParameterOption,
+    QueriesOption,
+    QueryArgument,
+    given_parameters,
+)
+from flowlake.cli.completing import ENGINES, one_of
 from flowlake.cli.options import (
     AccountOption,
     LakeOption,
@@ -17,23 +24,14 @@ from flowlake.cli.options import (
     say,
 )
 
-NAMES = ("spark", "trino", "athena")
-
-
-def _engines(incomplete: str) -> list[str]:
-    return [name for name in NAMES if name.startswith(incomplete)]
-
 
 def translate(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A saved query; `flowlake queries` lists them.", autocompletion=complete_name
-        ),
-    ],
+    name: QueryArgument,
     to: Annotated[
         str,
-        typer.Option(metavar="|".join(NAMES), help="The engine to ask.", autocompletion=_engines),
+        typer.Option(
+            metavar="|".join(ENGINES), help="The engine to ask.", autocompletion=one_of(*ENGINES)
+        ),
     ],
     table: Annotated[
         str,
@@ -41,10 +39,7 @@ def translate(
             metavar="TABLE", help="Its name there for the lake's flows: catalog.schema.flows."
         ),
     ] = "flows",
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set one of its parameters."),
-    ] = None,
+    parameter: ParameterOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     account: AccountOption = None,
@@ -56,6 +51,10 @@ def translate(
 
     It is one SELECT, with its values and all else it needs in it, from the table that `flowlake
     ddl` registers. The answer has the rows and the order of `flowlake query`.
+
+    Examples:
+        flowlake translate top_talkers --to athena --since 24h
+        flowlake translate rejected_flows --to trino --table delta.lake.flows
     """
     from flowlake import translating
     from flowlake.queries import load_query
@@ -69,7 +68,10 @@ def translate(
 
 def ddl(
     to: Annotated[
-        str, typer.Argument(metavar="|".join(NAMES), help="The engine.", autocompletion=_engines)
+        str,
+        typer.Argument(
+            metavar="|".join(ENGINES), help="The engine.", autocompletion=one_of(*ENGINES)
+        ),
     ],
     lake: LakeOption = "lake",
     schema: Annotated[
@@ -80,10 +82,14 @@ def ddl(
         ),
     ] = None,
 ) -> None:
-    """Print the statements that register the lake's Delta tables with Spark, Trino or Athena.
+    """Print what registers the lake with Spark, Trino or Athena.
 
-    They are flows, objects and rejects. What is converted later is there without a further
-    statement.
+    Statements for its Delta tables: flows, objects and rejects. What is converted later is there
+    without a further statement.
+
+    Examples:
+        flowlake ddl athena --lake s3://my-lake/flows
+        flowlake ddl trino --schema delta.security
     """
     from flowlake import registering
 

@@ -86,9 +86,9 @@ def connections(
         return pl.when("forward").then(f"high_{name}").otherwise(f"low_{name}")
 
     told = forward.select(
-        client=pl.when("forward").then("low").otherwise("high").cast(pl.String),
+        client=pl.when("forward").then("low").otherwise("high"),
         client_port=of_client("port"),
-        server=pl.when("forward").then("high").otherwise("low").cast(pl.String),
+        server=pl.when("forward").then("high").otherwise("low"),
         server_port=of_server("port"),
         protocol="protocol",
         first_seen="first_seen",
@@ -109,7 +109,10 @@ def connections(
     )
     return (
         told.with_columns(outcome=_outcome())
-        .with_columns(failed=pl.col("outcome").is_in(["refused", "unanswered", "reset"]))
+        .with_columns(
+            pl.col("client", "server").cast(pl.String),
+            failed=pl.col("outcome").is_in(["refused", "unanswered", "reset"]),
+        )
         .drop("records", "flags", "reply_records", "reply_accepted", "reply_flags", "rejected")
     )
 
@@ -313,7 +316,8 @@ def _outcome() -> pl.Expr:
     """What came of a connection; sizes are means of its records, which may be of many tries."""
     packets, replies = pl.col("packets"), pl.col("reply_packets")
     sent, received = pl.col("bytes"), pl.col("reply_bytes")
-    more = pl.when(pl.col("server").str.contains(":", literal=True)).then(IPV6_MORE).otherwise(0)
+    server = pl.col("server").cast(pl.String)
+    more = pl.when(server.str.contains(":", literal=True)).then(IPV6_MORE).otherwise(0)
     silent = pl.col("reply_records") == 0
     tcp = pl.col("protocol") == TCP
     bare = (sent <= (BARE + more) * packets) | ~tcp
@@ -324,20 +328,26 @@ def _outcome() -> pl.Expr:
     only_resets = (received > 0) & (received <= (RESET + more) * replies)
     # Kept alive: acknowledgments both ways, of a connection that was opened before.
     kept = (sent == (STAMPED + more) * packets) & (received == (STAMPED + more) * replies)
-    under_way = tcp & (pl.col("flags") & SYN == 0).fill_null(False)
     replied = pl.col("reply_flags")
     told_reset = (replied & RST != 0) & (replied & SYN_AND_ACK != SYN_AND_ACK)
-    knocked = bare & few & (one_by_one | only_resets) & ~kept
+    under_way = tcp & (pl.col("flags") & SYN == 0).fill_null(False)
+    # A packet out of the blue, as of a scan by FIN, by ACK or by nothing. Without an answer it may
+    # be the rest of a connection, if there are no others; a reset never has one.
+    probe = under_way & (pl.col("flags") & RST == 0) & (packets == pl.col("records"))
+    lost = (probe & silent).fill_null(False)
+    ports = pl.col("server_port").filter(lost).n_unique().over("client", "server")
+    begun = ~under_way | (probe & (~silent | (ports >= FACED)))
+    knocked = bare & few & (one_by_one | only_resets) & ~kept & ~under_way
     return (
         pl.when(pl.col("records") == 0)
         .then(pl.lit("unknown"))
         .when((pl.col("rejected") > 0) & (pl.col("reply_accepted") == 0))
         .then(pl.lit("refused"))
-        .when(silent & bare & few & ~under_way)
+        .when(silent & bare & few & begun)
         .then(pl.lit("unanswered"))
         .when(silent)
         .then(pl.lit("unknown"))
-        .when(tcp & ~under_way & bare_reply & (knocked | told_reset.fill_null(False)))
+        .when(tcp & begun & bare_reply & (knocked | told_reset.fill_null(False)))
         .then(pl.lit("reset"))
         .otherwise(pl.lit("answered"))
     )

@@ -73,7 +73,7 @@ def parse_format(text: str) -> Format:
             "'version account-id interface-id srcaddr …'."
         )
     if names_twice(fields):
-        raise UsageError(f"The format {text!r} names a field twice.")
+        raise UsageError(f"The format {text!r} names a field twice: name each once.")
     return fields
 
 

@@ -6,6 +6,8 @@ filesystem is DuckDB's door to a remote lake.
 """
 
 import functools
+import random
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 FLAT = 5000
 """So many keys of a prefix are listed at once; what lies beyond, folder by folder side by side."""
+
+PAUSES = (0.2, 0.5, 1.0)
+"""Seconds, about, before a listing whose answer was cut off is asked for again."""
 
 
 class _Part(NamedTuple):
@@ -141,6 +146,19 @@ class Bucket:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _list_part(self, part: _Part) -> _Found:
+        """List a part, once more if an answer is cut off: obstore makes only requests again."""
+        import obstore
+
+        for pause in PAUSES:
+            try:
+                return self._list_once(part)
+            except obstore.exceptions.GenericError as error:
+                if "list response" not in str(error):
+                    raise
+                time.sleep(pause * random.uniform(0.5, 1.5))
+        return self._list_once(part)
+
+    def _list_once(self, part: _Part) -> _Found:
         if part.odd:
             return self._list_odd(part)
         return self._list_all(part) if part.without is None else self._list_level(part)

@@ -27,7 +27,7 @@ class Folder:
                 yield self._frame([prefix])
                 return
             if not Path(prefix).is_dir():
-                raise NothingThere(f"There is no folder or file at {prefix}.")
+                raise NothingThere(f"There is no folder or file at {prefix}: check the spelling.")
             for folder, folders, files in os.walk(prefix, onerror=_unless_gone):
                 folders[:] = [
                     name

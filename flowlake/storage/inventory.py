@@ -46,7 +46,9 @@ def from_manifest(manifest: dict[str, Any], get: Callable[[str], Body]) -> Itera
             f"The S3 Inventory's manifest lacks {error}: give the whole of it."
         ) from error
     if kind not in ("CSV", "Parquet"):
-        raise UsageError(f"This is {NO_ORC if kind == 'ORC' else f'an S3 Inventory in {kind}'}.")
+        raise UsageError(
+            f"This is {NO_ORC if kind == 'ORC' else f'an S3 Inventory in {kind}: choose CSV'}."
+        )
     for url in (f"s3://{bucket}/{key}" for key in keys):
         body = get(url)
         try:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from flowlake.aws import Access, aws_settings, explain
+from flowlake.aws import Access, client, explain
 from flowlake.errors import NothingThere, StorageError, UsageError
 from flowlake.storage.places import HOUR, LOG_GROUP, Keep
 
@@ -58,7 +58,7 @@ class LogGroup:
     def __init__(self, place: str, access: Access) -> None:
         self._place = place
         self._group, self._region = _names(place)
-        self._client = _client("logs", self._region, access, ATTEMPTS)
+        self._client = client("logs", self._region, access, retries="adaptive", attempts=ATTEMPTS)
 
     def list(self, prefix: str, keep: Keep | None = None) -> Iterator[pl.DataFrame]:  # noqa: ARG002
         """The hours from the group's first, or the first its retention keeps, to this one.
@@ -174,9 +174,10 @@ def formats_of(place: str, access: Access = Access()) -> tuple[str, ...]:
     import botocore.exceptions
 
     group, region = _names(place)
-    client = _client("ec2", region, access, 2)  # a private network may not reach it
+    # a private network may not reach it
+    ec2 = client("ec2", region, access, retries="adaptive", attempts=2)
     try:
-        pages = client.get_paginator("describe_flow_logs").paginate(
+        pages = ec2.get_paginator("describe_flow_logs").paginate(
             Filters=[{"Name": "log-group-name", "Values": [group]}]
         )
         return tuple(sorted(set(pages.search("FlowLogs[].LogFormat"))))
@@ -191,22 +192,6 @@ def _names(place: str) -> tuple[str, str]:
     if match is None or match["region"] is None:
         raise UsageError(f"{place!r} is no log group and region.")
     return match["group"], match["region"]
-
-
-def _client(service: str, region: str, access: Access, attempts: int) -> Any:
-    """Botocore's client, which finds the endpoint by itself, as the AWS CLI does."""
-    import botocore.config
-    import botocore.session
-
-    aws_settings(access)  # which says in words that there is no profile or no credentials
-    return botocore.session.Session(profile=access.profile).create_client(
-        service,
-        region_name=region,
-        config=botocore.config.Config(
-            connect_timeout=5,
-            retries={"mode": "adaptive", "total_max_attempts": attempts},
-        ),
-    )
 
 
 _NOT_THERE = (

@@ -96,7 +96,7 @@ class ObjectList:
                 yield from self._read(file, plain(body))
         except DAMAGE as error:
             reason = str(error).partition("\n")[0].rstrip(".")
-            raise UsageError(f"The list {file} is damaged: {reason}.") from error
+            raise UsageError(f"The list {file} is damaged: {reason}. Fetch it again.") from error
 
     def _read(self, file: str, raw: bytes) -> Iterator[pl.DataFrame]:
         try:

@@ -56,7 +56,7 @@ class Wildcards:
                 found = True
                 yield frame.filter(pl.Series(fits, dtype=pl.Boolean))
         if not found:
-            raise NothingThere(f"Nothing matches {prefix}.")
+            raise NothingThere(f"Nothing matches {prefix}: check the pattern, and quote it.")
 
 
 def _parted(place: str) -> tuple[str, list[str]]:
