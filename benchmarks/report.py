@@ -1,5 +1,6 @@
 """A report of ten million records and of thirty days: how long, how much memory, how large."""
 
+import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -44,7 +45,9 @@ def section(quick: bool = False) -> str:
             f"## A report of {millions:,.1f} million records of {DAYS} days",
             "",
             f"`flowlake report` as a whole process, all questions, medians of {runs} (least to "
-            "most). About 900 KB of each page are the scripts of the charts.",
+            "most). About 900 KB of each page are the scripts of the charts. The machine's load "
+            f"over the last 15 minutes was {os.getloadavg()[2]:.0f} on {data.cores()} cores: if it "
+            "was shared, read the processor's seconds.",
             *table(["", "seconds", "of processor", "peak MB", "page, MB"], rows),
             goal(
                 f"a report of {DAYS} days is under {MEGABYTES} MB",

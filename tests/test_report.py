@@ -352,7 +352,7 @@ def test_places_that_cannot_be_written(lake: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a network"):
         flowlake.write_report(opened, tmp_path / "r.html", internal=["10.0.0.0/99"])
     with pytest.raises(StorageError, match="cannot be written"):
-        flowlake.write_report(opened, tmp_path / ("r" * 250))
+        flowlake.write_report(opened, tmp_path / ("r" * 250), since="2030-01-01")
     assert list(tmp_path.iterdir()) == []
 
 

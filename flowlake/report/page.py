@@ -24,7 +24,7 @@ from flowlake.report.charts import Spec, charts
 from flowlake.report.headline import Figure
 from flowlake.report.tables import is_narrow, table
 
-SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z`\d])")
+SENTENCE = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<=\.)\s+")
 REFUSALS = "What was refused"
 
 
