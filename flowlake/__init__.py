@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from flowlake import analyses
     from flowlake.alarms import AlarmRun, run_alarms
     from flowlake.backtesting import Backtest, backtest
-    from flowlake.checking import Check, check_flow_logs
     from flowlake.compacting import Compaction, compact
     from flowlake.connecting import write_database
     from flowlake.converting import Progress, Report, convert
@@ -24,21 +23,22 @@ if TYPE_CHECKING:
         UsageError,
         WorkersLost,
     )
-    from flowlake.flow_logs import described_flow_logs
     from flowlake.indicators import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, open_lake
     from flowlake.planning import plan
-    from flowlake.provisioning import (
+    from flowlake.registering import ddl
+    from flowlake.report import ReportFile, write_report
+    from flowlake.rules import read_rules
+    from flowlake.setup.checking import Check, check_flow_logs
+    from flowlake.setup.flow_logs import described_flow_logs
+    from flowlake.setup.provisioning import (
         FlowLogPlan,
         create_flow_logs,
         delete_flow_logs,
         plan_flow_logs,
     )
-    from flowlake.recording import Recording
-    from flowlake.registering import ddl
-    from flowlake.report import ReportFile, write_report
-    from flowlake.rules import read_rules
+    from flowlake.setup.recording import Recording
     from flowlake.status import Status
     from flowlake.storage import Access
     from flowlake.translating import translate
@@ -99,7 +99,7 @@ __all__ = [
 _HOMES = {
     "flowlake.alarms": ("AlarmRun", "run_alarms"),
     "flowlake.backtesting": ("Backtest", "backtest"),
-    "flowlake.checking": ("Check", "check_flow_logs"),
+    "flowlake.setup.checking": ("Check", "check_flow_logs"),
     "flowlake.compacting": ("Compaction", "compact"),
     "flowlake.connecting": ("write_database",),
     "flowlake.converting": ("Progress", "Report", "convert"),
@@ -116,18 +116,18 @@ _HOMES = {
         "UsageError",
         "WorkersLost",
     ),
-    "flowlake.flow_logs": ("described_flow_logs",),
+    "flowlake.setup.flow_logs": ("described_flow_logs",),
     "flowlake.indicators": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "open_lake"),
     "flowlake.planning": ("plan",),
-    "flowlake.provisioning": (
+    "flowlake.setup.provisioning": (
         "FlowLogPlan",
         "create_flow_logs",
         "delete_flow_logs",
         "plan_flow_logs",
     ),
-    "flowlake.recording": ("Recording",),
+    "flowlake.setup.recording": ("Recording",),
     "flowlake.registering": ("ddl",),
     "flowlake.report": ("ReportFile", "write_report"),
     "flowlake.rules": ("read_rules",),

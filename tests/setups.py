@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.arrivals import NEWEST
 from flowlake.describing import INVENTORY, NETWORKS
 from flowlake.fields import DEFAULT_FORMAT
-from flowlake.flow_logs import FLOW_LOGS
-from flowlake.watching import RECEIVED
+from flowlake.setup.arrivals import NEWEST
+from flowlake.setup.flow_logs import FLOW_LOGS
+from flowlake.setup.watching import RECEIVED
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 NOW = datetime(2026, 1, 14, 12, tzinfo=UTC)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowlake.baseline import DRIFT, KEPT, Baseline, drift, read_baseline, save_baseline
 from flowlake.errors import StorageError, UsageError
-from flowlake.flow_logs import FLOW_LOGS
+from flowlake.setup.baseline import DRIFT, KEPT, Baseline, drift, read_baseline, save_baseline
+from flowlake.setup.flow_logs import FLOW_LOGS
 from tests.setups import ACCOUNT, REGION, flow_log, flow_logs
 
 HERE = [(ACCOUNT, REGION)]

@@ -14,21 +14,21 @@ from moto.logs.models import logs_backends
 from typer.testing import CliRunner
 
 import flowlake as fl
-from flowlake.advice import ADVICE, LEVELS, advice
-from flowlake.arrivals import deliveries, newest_there, stale
-from flowlake.arrivals import received as received_by
-from flowlake.baseline import DRIFT
 from flowlake.catalog import questions
-from flowlake.checking import Check, check_flow_logs, drifted, of_trail
 from flowlake.cli import app
 from flowlake.detections import DETECTIONS
 from flowlake.errors import LakeError, StorageError, UsageError
 from flowlake.fields import BY_NAME, DEFAULT_FORMAT
 from flowlake.layout import hive_key, object_key
 from flowlake.samples import EVERY_FIELD_FORMAT
-from flowlake.serving import WEAKNESSES, WITHOUT_ACCEPT, WITHOUT_REJECT, lacking, unlike
-from flowlake.trails import Trail, read_trail
-from flowlake.watching import idle, left_behind, overlapping, unrecorded
+from flowlake.setup.advice import ADVICE, LEVELS, advice
+from flowlake.setup.arrivals import deliveries, newest_there, stale
+from flowlake.setup.arrivals import received as received_by
+from flowlake.setup.baseline import DRIFT
+from flowlake.setup.checking import Check, check_flow_logs, drifted, of_trail
+from flowlake.setup.serving import WEAKNESSES, WITHOUT_ACCEPT, WITHOUT_REJECT, lacking, unlike
+from flowlake.setup.trails import Trail, read_trail
+from flowlake.setup.watching import idle, left_behind, overlapping, unrecorded
 from tests.setups import (
     ACCOUNT,
     FRESH,

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from flowlake.aws import Access
 from flowlake.errors import StorageError, UsageError
-from flowlake.flow_logs import FLOW_LOGS, described_flow_logs, resource_type
+from flowlake.setup.flow_logs import FLOW_LOGS, described_flow_logs, resource_type
 from tests.conftest import forget_s3
 
 ACCOUNT = "123456789012"
@@ -28,7 +28,7 @@ def ec2(moto: str) -> Iterator[Any]:
 @pytest.fixture
 def stub(ec2: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
     """EC2 answers what it is told to; moto's STS still says whose account it is."""
-    monkeypatch.setattr("flowlake.flow_logs.client", lambda *_: ec2)
+    monkeypatch.setattr("flowlake.setup.flow_logs.client", lambda *_: ec2)
     with Stubber(ec2) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()

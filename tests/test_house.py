@@ -21,19 +21,15 @@ ROOMS = ("traffic", "talkers", "refusals", "reach", "cost", "quality")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "fields", "protocols"),
     ("query_header",),
-    ("aws", "addresses", "arns", "indicators", "reference", "dask"),
-    ("storage.places", "engines", "flow_logs"),
+    ("aws", "addresses", "indicators", "reference", "dask"),
+    ("storage.places", "engines"),
     (
         *("storage.bucket", "storage.folder", "storage.log_group", "storage.stdin"),
         *("storage.wildcards", "storage.events", "storage.inventory"),
     ),
     ("storage.object_list",),
-    ("policies",),
-    ("log_delivery", "roles"),
     ("window", "storage", "memory", "query_file", "macros", "analyses.counting", "scopes"),
     ("layout", "queries", "wording", "describing", "detections.incidents", "detections.wording"),
-    ("advice", "baseline"),
-    ("watching",),
     ("detections.connections",),
     ("detections.contacts", "detections.evidence"),
     ("detections.crowds",),
@@ -48,19 +44,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "writing",
         "enrichment",
     ),
-    (
-        *("shapes", "attacks.estates", "detections.access", "reading.detecting"),
-        *("reading.values", "recording"),
-    ),
-    ("trails",),
-    ("attacks.recording", "reading.careful", "reading.parquet", "covering"),
-    ("attacks.drawing", "attacks.radiation", "reading.text", "provisioning"),
+    ("shapes", "attacks.estates", "detections.access", "reading.detecting", "reading.values"),
+    ("attacks.recording", "reading.careful", "reading.parquet"),
+    ("attacks.drawing", "attacks.radiation", "reading.text"),
     ("attacks.machines", "attacks.scenes"),
     ("attacks.background", "attacks.scans", "attacks.intrusions"),
     ("attacks",),
-    ("templates.stack",),
-    ("templates.cloudformation", "templates.terraform"),
-    ("templates",),
     ("reading.messages", "reading.together"),
     ("reading",),
     ("files",),
@@ -78,14 +67,22 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("rewriting", "registering", "delivering", "ocsf"),
     ),
     ("lake", "translating", "rules"),
-    ("arrivals", "serving"),
     ("verifying", "rendering", "connecting", "spans"),
     ("first_steps",),
     ("progress", "alarms", "report.answers", "report.tables"),
     ("backtesting", "report.charts", "report.findings"),
     ("report.headline",),
     ("report.page",),
-    ("report", "checking"),
+    ("report",),
+    ("setup", "setup.advice", "setup.arns", "setup.flow_logs", "setup.trails"),
+    (
+        *("setup.baseline", "setup.policies", "setup.recording", "setup.serving"),
+        "setup.watching",
+    ),
+    ("setup.arrivals", "setup.covering", "setup.log_delivery", "setup.roles"),
+    ("setup.checking", "setup.provisioning", "setup.templates.stack"),
+    ("setup.templates.cloudformation", "setup.templates.terraform"),
+    ("setup.templates",),
     (FACE,),
     ("cli.completing", "cli.verbosity"),
     ("cli.options", "cli.command", "aws_lambda"),
@@ -123,7 +120,9 @@ def imports_of(source: str) -> set[str]:
             names = [f"flowlake.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports name their module in full"
-            names = [node.module or ""]
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            known = [name for name in inner if name.removeprefix("flowlake.") in MODULES]
+            names = known if len(known) == len(inner) else [node.module or "", *known]
         else:
             continue
         for name in names:

@@ -16,15 +16,15 @@ import botocore.client
 import pytest
 from typer.testing import CliRunner
 
-from flowlake import policies, roles
 from flowlake.aws_lambda import handler
 from flowlake.cli import app
 from flowlake.errors import StorageError
-from flowlake.policies import Policy
 from flowlake.samples import sample_objects
+from flowlake.setup import policies, roles
+from flowlake.setup.policies import Policy
 from flowlake.storage import open_storage
 from tests.conftest import forget_s3
-from tests.recording import Call, Recorder, allowed, listed, recording
+from tests.rights import Call, Recorder, allowed, listed, recording
 from tests.test_aws_lambda import Context, batch, created, failed
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"

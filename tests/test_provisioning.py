@@ -20,8 +20,8 @@ import flowlake as fl
 from flowlake import aws
 from flowlake.cli import app
 from flowlake.errors import NothingThere, StorageError, UsageError
-from flowlake.provisioning import OUTCOMES, create_flow_logs, delete_flow_logs, plan_flow_logs
-from flowlake.recording import Recording
+from flowlake.setup.provisioning import OUTCOMES, create_flow_logs, delete_flow_logs, plan_flow_logs
+from flowlake.setup.recording import Recording
 from tests.test_recording import ROLE, parsed
 
 TO = "s3://raw-logs"
@@ -72,7 +72,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         )
         return real
 
-    monkeypatch.setattr("flowlake.provisioning.client", client)
+    monkeypatch.setattr("flowlake.setup.provisioning.client", client)
     return made
 
 
@@ -80,7 +80,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def stub(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
     """EC2 answers what it is told to, to who makes and ends flow logs."""
     ec2 = boto3.client("ec2")
-    monkeypatch.setattr("flowlake.provisioning.client", lambda *_: ec2)
+    monkeypatch.setattr("flowlake.setup.provisioning.client", lambda *_: ec2)
     with Stubber(ec2) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
@@ -514,7 +514,7 @@ def test_a_deletion_that_fails_is_an_exit_code(
 ) -> None:
     (made,) = create_flow_logs(plan_flow_logs([network.vpc], TO_S3))["flow_log_id"]
     ec2 = boto3.client("ec2")
-    monkeypatch.setattr("flowlake.provisioning.client", lambda *_: ec2)
+    monkeypatch.setattr("flowlake.setup.provisioning.client", lambda *_: ec2)
     failed = {"ResourceId": made, "Error": {"Code": "InternalError", "Message": "Not now."}}
     with Stubber(ec2) as stubber:
         stubber.add_response("delete_flow_logs", {"Unsuccessful": [failed]})

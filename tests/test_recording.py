@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from flowlake.errors import UsageError
 from flowlake.fields import BY_NAME, DEFAULT_FORMAT, FIELDS, TRANSIT_GATEWAY_FORMAT
-from flowlake.recording import Recording, aws_command, requests
+from flowlake.setup.recording import Recording, aws_command, requests
 
 ROLE = "arn:aws:iam::123456789012:role/flow-logs"
 GROUP = "cloudwatch:///vpc/flows"

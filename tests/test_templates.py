@@ -1,4 +1,4 @@
-"""The templates are valid, whatever is chosen, and have the policies of ``flowlake.policies``.
+"""The templates are valid, whatever is chosen, and have ``flowlake.setup.policies``' policies.
 
 ``cfn-lint`` checks CloudFormation against AWS's schemas. There is no Terraform here: its templates
 are parsed, and what they refer to is there.
@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 from flowlake.cli import app
 from flowlake.errors import UsageError
 from flowlake.fields import FIELDS
-from flowlake.templates import FILE_FORMATS, RUNS, Stack, cloudformation, terraform
-from flowlake.templates import stack as names
-from flowlake.templates.cloudformation import _lines, _substituted
+from flowlake.setup.templates import FILE_FORMATS, RUNS, Stack, cloudformation, terraform
+from flowlake.setup.templates import stack as names
+from flowlake.setup.templates.cloudformation import _lines, _substituted
 from tests.linting import linted
-from tests.recording import listed
+from tests.rights import listed
 
 ALL = [Stack(*each) for each in itertools.product(RUNS, FILE_FORMATS, (False, True), (False, True))]
 STACKS = [

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from botocore.stub import Stubber
 
-from flowlake import trails
 from flowlake.aws import Access
 from flowlake.errors import NothingThere, StorageError, UsageError
+from flowlake.setup import trails
+from flowlake.setup.trails import EVENTS, WATCHED, called, look_up_events, read_trail
 from flowlake.storage import open_storage
-from flowlake.trails import EVENTS, WATCHED, called, look_up_events, read_trail
 
 NOON = datetime(2026, 1, 14, 12, tzinfo=UTC)
 ALICE = "arn:aws:sts::123456789012:assumed-role/Admin/alice"

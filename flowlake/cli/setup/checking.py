@@ -18,7 +18,7 @@ from flowlake.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from flowlake.checking import Check
+    from flowlake.setup.checking import Check
 
 
 def check(
@@ -71,7 +71,7 @@ def check(
         flowlake setup check --save-baseline approved.json
         flowlake setup check --baseline approved.json --trail s3://my-trail/AWSLogs
     """
-    from flowlake.checking import check_flow_logs
+    from flowlake.setup.checking import check_flow_logs
 
     chosen = chosen_format(style)
     done = check_flow_logs(
@@ -97,8 +97,8 @@ def check(
 
 
 def _summary(done: "Check") -> str:
-    from flowlake.advice import LEVELS
     from flowlake.rendering import some
+    from flowlake.setup.advice import LEVELS
 
     levels = done.advice["level"].to_list()
     counts = [(level, levels.count(level)) for level in LEVELS[:-1]]

@@ -25,8 +25,8 @@ from flowlake.errors import NothingThere, StorageError, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-    from flowlake.provisioning import FlowLogPlan
-    from flowlake.recording import Recording
+    from flowlake.setup.provisioning import FlowLogPlan
+    from flowlake.setup.recording import Recording
 
 RegionOption = Annotated[
     str | None, typer.Option(metavar="REGION", help="Where; by default AWS_REGION or the profile.")
@@ -130,7 +130,7 @@ def enable(
         flowlake setup enable --vpc vpc-0a1 --to s3://my-flow-logs --hive --dry-run
         flowlake setup enable --subnet subnet-0a1 --to cloudwatch://flows --role $ROLE
     """
-    from flowlake.provisioning import create_flow_logs, plan_flow_logs
+    from flowlake.setup.provisioning import create_flow_logs, plan_flow_logs
 
     chosen = chosen_format(style)
     if dry_run and (chosen != "table" or output is not None):
@@ -184,8 +184,8 @@ def list_(
         flowlake setup list --region eu-west-1 --region us-east-1
     """
     from flowlake.aws import wanted_regions
-    from flowlake.flow_logs import described_flow_logs
     from flowlake.rendering import some
+    from flowlake.setup.flow_logs import described_flow_logs
 
     chosen = chosen_format(style)
     reach = access(profile, False)
@@ -218,9 +218,9 @@ def disable(
         flowlake setup disable fl-0a1b2c3d4e5f60718 --yes
     """
     from flowlake.aws import wanted_regions
-    from flowlake.flow_logs import described_flow_logs, destination_place
-    from flowlake.provisioning import checked_ids, delete_flow_logs
     from flowlake.rendering import Format, some
+    from flowlake.setup.flow_logs import described_flow_logs, destination_place
+    from flowlake.setup.provisioning import checked_ids, delete_flow_logs
 
     wanted = checked_ids(flow_log_ids)
     if not yes and not _can_ask():
@@ -265,7 +265,7 @@ def _checked(given: Iterable[list[str] | None]) -> list[str]:
 def _recording(
     name: str | None, tags: Iterable[str], tag_fields: Iterable[str], **settings: Any
 ) -> "Recording":
-    from flowlake.recording import Recording
+    from flowlake.setup.recording import Recording
 
     named = dict(_pair("--tag", each) for each in tags)
     if name is not None:
@@ -291,8 +291,8 @@ def _can_ask() -> bool:
 
 
 def _show_commands(plan: "FlowLogPlan", profile: str | None) -> None:
-    from flowlake.provisioning import outcome_of
-    from flowlake.recording import aws_command
+    from flowlake.setup.provisioning import outcome_of
+    from flowlake.setup.recording import aws_command
 
     for each in map(outcome_of, plan.existing):
         told = f"{each['flow_log_id'] or ''} {each['detail'] or ''}".strip()
@@ -327,7 +327,7 @@ def _in_short(found: "pl.DataFrame") -> "pl.DataFrame":
     """What is asked most, for a table."""
     import polars as pl
 
-    from flowlake.flow_logs import destination_place
+    from flowlake.setup.flow_logs import destination_place
 
     places = [destination_place(each) for each in found.to_dicts()]
     return found.select(

@@ -10,7 +10,7 @@ from flowlake.cli.options import OutputOption, note, say
 from flowlake.errors import UsageError
 
 if TYPE_CHECKING:
-    from flowlake.policies import Policy
+    from flowlake.setup.policies import Policy
 
 app = typer.Typer(
     name="policy",
@@ -87,7 +87,7 @@ def reader(
         flowlake setup policy reader s3://my-flow-logs/AWSLogs
         flowlake setup policy reader s3://my-lake/flows -o ask.json
     """
-    from flowlake import policies
+    from flowlake.setup import policies
 
     _print(policies.reader(places, kms_keys=kms_key or (), partition=partition), output)
 
@@ -104,7 +104,7 @@ def writer(
     Examples:
         flowlake setup policy writer s3://my-lake/flows
     """
-    from flowlake import policies
+    from flowlake.setup import policies
 
     _print(policies.writer(lake, kms_keys=kms_key or (), partition=partition), output)
 
@@ -120,7 +120,7 @@ def alarms(
     Examples:
         flowlake setup policy alarms arn:aws:sns:eu-west-1:123456789012:security
     """
-    from flowlake import policies
+    from flowlake.setup import policies
 
     _print(policies.alarms(topics, kms_keys=kms_key or ()), output)
 
@@ -137,7 +137,7 @@ def log_group(
     Examples:
         flowlake setup policy log-group flows --account $ACCOUNT --region eu-west-1
     """
-    from flowlake import policies
+    from flowlake.setup import policies
 
     _print(policies.log_groups(groups, account=account, region=region), output)
 
@@ -155,7 +155,7 @@ def inventory(
     Examples:
         flowlake setup policy inventory --region eu-west-1
     """
-    from flowlake import policies
+    from flowlake.setup import policies
 
     _print(policies.inventory(region or ()), output)
 
@@ -179,7 +179,7 @@ def function(
     Examples:
         flowlake setup policy lambda convert --queue $QUEUE --source $RAW --lake $LAKE
     """
-    from flowlake import roles
+    from flowlake.setup import roles
 
     policy = roles.function(
         name,
@@ -219,7 +219,7 @@ def task(
         flowlake setup policy task --source s3://my-flow-logs --lake s3://my-lake
         flowlake setup policy task --source $RAW --lake $LAKE --trust
     """
-    from flowlake import roles
+    from flowlake.setup import roles
 
     if account and not trusted:
         raise UsageError("--account says whose tasks --trust is for: add --trust.")
@@ -261,7 +261,7 @@ def setup(
         flowlake setup policy setup --account $ACCOUNT --region eu-west-1 --to $RAW
         flowlake setup policy setup --account $ACCOUNT --region us-east-1 --read-only
     """
-    from flowlake import policies
+    from flowlake.setup import policies
 
     policy = policies.setup(
         account,
@@ -287,7 +287,7 @@ def cloudwatch(
     Examples:
         flowlake setup policy cloudwatch flows --account $ACCOUNT --region eu-west-1
     """
-    from flowlake import log_delivery
+    from flowlake.setup import log_delivery
 
     policy = log_delivery.cloudwatch(group, account=account, region=region)
     trust = log_delivery.cloudwatch_trust(account=account, regions=[region])
@@ -311,7 +311,7 @@ def bucket(
     Examples:
         flowlake setup policy bucket s3://raw --account $ACCOUNT --region eu-west-1
     """
-    from flowlake import log_delivery
+    from flowlake.setup import log_delivery
 
     _print(log_delivery.bucket(place, accounts=account, regions=region, hive=hive), output)
 
@@ -323,13 +323,13 @@ def kms_key(account: AccountsOption, region: RegionsOption, output: OutputOption
     Examples:
         flowlake setup policy kms-key --account $ACCOUNT --region eu-west-1
     """
-    from flowlake import log_delivery
+    from flowlake.setup import log_delivery
 
     _print(log_delivery.kms_key(accounts=account, regions=region), output)
 
 
 def _print(policy: "Policy", output: Path | None) -> None:
-    from flowlake.policies import LONGEST, length
+    from flowlake.setup.policies import LONGEST, length
 
     if (characters := length(policy)) > LONGEST:
         note(

@@ -35,7 +35,7 @@ def template(
         flowlake setup template cloudformation -o flowlake.yaml
         flowlake setup template terraform --run schedule --hive
     """
-    from flowlake import templates
+    from flowlake.setup import templates
 
     write = {"cloudformation": templates.cloudformation, "terraform": templates.terraform}
     if language not in write:

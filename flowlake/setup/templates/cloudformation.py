@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import flowlake.templates.stack as names
-from flowlake.templates.stack import Stack, replaced
+import flowlake.setup.templates.stack as names
+from flowlake.setup.templates.stack import Stack, replaced
 
 _NAMES = {
     names.TOPIC: "${Topic}",

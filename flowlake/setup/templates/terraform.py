@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import flowlake.templates.stack as names
-from flowlake.templates.stack import Stack, replaced
+import flowlake.setup.templates.stack as names
+from flowlake.setup.templates.stack import Stack, replaced
 
 _NAMES = {
     names.TOPIC: "${aws_sns_topic.findings.arn}",

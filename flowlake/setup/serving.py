@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from flowlake.advice import advise, listed
 from flowlake.catalog import Question, questions
 from flowlake.fields import DEFAULT_FORMAT, column_name
+from flowlake.setup.advice import advise, listed
 
 
 class Weakness(NamedTuple):

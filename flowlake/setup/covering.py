@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowlake.errors import NothingThere
-from flowlake.flow_logs import batches, resource_type
-from flowlake.recording import Recording
+from flowlake.setup.flow_logs import batches, resource_type
+from flowlake.setup.recording import Recording
 
 _IDS_A_FILTER = 200
 """Values that a filter of EC2 takes ("Filtering" in the Amazon EC2 API Reference)."""

@@ -13,7 +13,7 @@ import polars as pl
 
 from flowlake.aws import Access
 from flowlake.errors import NothingThere, UsageError
-from flowlake.flow_logs import FLOW_LOGS
+from flowlake.setup.flow_logs import FLOW_LOGS
 from flowlake.storage import canonical, open_storage
 
 KEPT = (

@@ -1,12 +1,12 @@
 """The roles of what runs FlowLake in AWS: a Lambda function, or a task of ECS on a schedule.
 
-What a role may do, as in ``flowlake.policies``, and who may take it on.
+What a role may do, as in ``flowlake.setup.policies``, and who may take it on.
 """
 
 from collections.abc import Sequence
 
-from flowlake import arns
-from flowlake.policies import (
+from flowlake.setup import arns
+from flowlake.setup.policies import (
     DECRYPT,
     READ,
     Policy,

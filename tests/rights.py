@@ -2,7 +2,7 @@
 
 Its answers are those of the server, but for two things that only IAM does: what the policies do
 not allow is denied, and an object that is not there is denied to whom may not list it. It is a
-process of its own, ``python -m tests.recording SERVER``: delta-rs waits for S3 with Python's lock
+process of its own, ``python -m tests.rights SERVER``: delta-rs waits for S3 with Python's lock
 in its hands.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
-from flowlake.policies import Policy
+from flowlake.setup.policies import Policy
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Recorder:
 @contextlib.contextmanager
 def recording(server: str) -> Iterator[Recorder]:
     """A proxy before this endpoint, for as long as the context lasts."""
-    command = [sys.executable, "-m", "tests.recording", server]
+    command = [sys.executable, "-m", "tests.rights", server]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
         assert proxy.stdout is not None
         try:

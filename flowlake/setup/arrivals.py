@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.advice import advise
 from flowlake.aws import Access, client, refusals
 from flowlake.errors import FlowLakeError, StorageError
 from flowlake.lake import Lake
 from flowlake.layout import FILE_NAME
+from flowlake.setup.advice import advise
+from flowlake.setup.watching import RECEIVED
 from flowlake.storage import HOUR, open_storage
-from flowlake.watching import RECEIVED
 
 NEWEST = pl.Schema(
     {

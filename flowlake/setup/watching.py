@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.advice import advise, listed
+from flowlake.setup.advice import advise, listed
 
 RECEIVED = pl.Schema(
     {

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-from flowlake import arns
 from flowlake.errors import UsageError
+from flowlake.setup import arns
 
 Policy = dict[str, Any]
 """A policy document."""

@@ -8,18 +8,18 @@ from typing import Any
 
 import polars as pl
 
-from flowlake.advice import advice, advise
-from flowlake.arrivals import deliveries, newest_there, received, stale
 from flowlake.aws import Access, account_of, wanted_regions
-from flowlake.baseline import Region, drift, read_baseline, save_baseline
 from flowlake.describing import described, described_networks
 from flowlake.errors import StorageError, UsageError
-from flowlake.flow_logs import described_flow_logs
 from flowlake.lake import open_lake
 from flowlake.rendering import some
-from flowlake.serving import lacking, unlike
-from flowlake.trails import HISTORY, Trail, called, look_up_events, read_trail
-from flowlake.watching import idle, left_behind, overlapping, place_of, unrecorded
+from flowlake.setup.advice import advice, advise
+from flowlake.setup.arrivals import deliveries, newest_there, received, stale
+from flowlake.setup.baseline import Region, drift, read_baseline, save_baseline
+from flowlake.setup.flow_logs import described_flow_logs
+from flowlake.setup.serving import lacking, unlike
+from flowlake.setup.trails import HISTORY, Trail, called, look_up_events, read_trail
+from flowlake.setup.watching import idle, left_behind, overlapping, place_of, unrecorded
 from flowlake.window import parse_time
 
 
@@ -28,9 +28,9 @@ class Check:
     """What a check found."""
 
     flow_logs: pl.DataFrame
-    """Those that were checked: of ``flowlake.flow_logs.FLOW_LOGS``."""
+    """Those that were checked: of ``flowlake.setup.flow_logs.FLOW_LOGS``."""
     advice: pl.DataFrame
-    """What there is to say, the gravest first: of ``flowlake.advice.ADVICE``."""
+    """What there is to say, the gravest first: of ``flowlake.setup.advice.ADVICE``."""
 
     @property
     def exit_code(self) -> int:
@@ -113,7 +113,7 @@ def drifted(
     """Tell what is not as the baseline has it, and who did it.
 
     Args:
-        changes: of ``flowlake.baseline.DRIFT``.
+        changes: of ``flowlake.setup.baseline.DRIFT``.
         trail: CloudTrail's events; None where they could not be had.
         trouble: why not.
     """
@@ -166,9 +166,9 @@ def of_trail(
 
     Args:
         trail: CloudTrail's events.
-        flow_logs: of ``flowlake.flow_logs.FLOW_LOGS``.
+        flow_logs: of ``flowlake.setup.flow_logs.FLOW_LOGS``.
         looked_at: the accounts and regions that were looked at.
-        changes: of ``flowlake.baseline.DRIFT``; None without a baseline.
+        changes: of ``flowlake.setup.baseline.DRIFT``; None without a baseline.
     """
     destinations = {*flow_logs["log_group"].drop_nulls()}
     destinations |= {str(place_of(each)).split(":")[-1] for each in flow_logs["destination"]}

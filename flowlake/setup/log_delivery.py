@@ -1,17 +1,17 @@
 """Policies for AWS's own services, which deliver flow logs and tell of new objects.
 
-These are on the other side of ``flowlake.policies``: what is attached to a bucket, a key, a queue
-or a role, and says which service may use it. Each names the accounts it is for, so that nobody
-else's flow logs come with ours (IAM User Guide, "The confused deputy problem").
+These are on the other side of ``flowlake.setup.policies``: what is attached to a bucket, a key, a
+queue or a role, and says which service may use it. Each names the accounts it is for, so that
+nobody else's flow logs come with ours (IAM User Guide, "The confused deputy problem").
 """
 
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-from flowlake import arns
 from flowlake.errors import UsageError
-from flowlake.policies import (
+from flowlake.setup import arns
+from flowlake.setup.policies import (
     FLOW_LOGS_SERVICE,
     Policy,
     Statement,

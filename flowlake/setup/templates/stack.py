@@ -1,16 +1,16 @@
 """What is in a stack, whichever language it is written in: its choices and its policies.
 
-The policies are those of ``flowlake.policies`` and its neighbours, made for names that nobody has,
-which a template then replaces with its own way of naming a parameter or a resource.
+The policies are those of ``flowlake.setup.policies`` and its neighbours, made for names that nobody
+has, which a template then replaces with its own way of naming a parameter or a resource.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from flowlake import log_delivery, policies, roles
 from flowlake.errors import UsageError
-from flowlake.recording import Recording
+from flowlake.setup import log_delivery, policies, roles
+from flowlake.setup.recording import Recording
 
 Run = Literal["lambda", "schedule"]
 FileFormat = Literal["text", "parquet"]

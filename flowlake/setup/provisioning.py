@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 
 from flowlake.aws import Access, cause_of, client, refusals, wanted_regions
-from flowlake.covering import LOOKING, Existing, existing, interfaces, lies_in
 from flowlake.errors import UsageError
-from flowlake.flow_logs import batches, destination_place, flow_logs_in
-from flowlake.recording import Parameters, Recording, requests
+from flowlake.setup.covering import LOOKING, Existing, existing, interfaces, lies_in
+from flowlake.setup.flow_logs import batches, destination_place, flow_logs_in
+from flowlake.setup.recording import Parameters, Recording, requests
 
 OUTCOMES = pl.Schema(
     {

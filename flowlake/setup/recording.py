@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flowlake import arns
 from flowlake.errors import UsageError
 from flowlake.fields import FIELDS, TRANSIT_GATEWAY_FORMAT, Field, Source
-from flowlake.flow_logs import batches, resource_type
 from flowlake.reading.formats import parse_format
+from flowlake.setup import arns
+from flowlake.setup.flow_logs import batches, resource_type
 from flowlake.storage.places import LOG_GROUP, is_log_group
 
 INTERVALS = (60, 600)
@@ -178,7 +178,7 @@ class Recording:
         """What CreateFlowLogs is told for resources of a type, but for their ids.
 
         Args:
-            kind: the type, as in ``flowlake.flow_logs.RESOURCE_TYPES``.
+            kind: the type, as in ``flowlake.setup.flow_logs.RESOURCE_TYPES``.
             region: where; it decides the partition of ARNs.
 
         Raises:
