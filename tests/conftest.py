@@ -33,6 +33,11 @@ NOBODY = ("no-key", "no-secret")
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first, so that no core waits for the other at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("spark") is None)
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of a SeaweedFS with a bucket ``lake`` and three identities."""

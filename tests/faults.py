@@ -44,7 +44,7 @@ class Rule:
     """Which requests are spoiled, and how."""
 
     faults: tuple[Fault, ...]
-    """One of these, by chance."""
+    """One after the other, and again from the first."""
     where: str = ""
     """A regular expression that is found in ``METHOD /bucket/key?query``."""
     times: int = 1
@@ -75,7 +75,7 @@ class _Plan:
                 fresh = self.hit[number, request] < rule.times
                 if self.seen[number] > rule.skip and fresh and self.dice.random() < rule.share:
                     self.hit[number, request] += 1
-                    fault = self.dice.choice(rule.faults)
+                    fault = rule.faults[len(self.done) % len(rule.faults)]
                     self.done.append((request, fault))
                     return fault
         return None
