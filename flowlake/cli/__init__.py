@@ -2,8 +2,8 @@
 
 Exit codes: 0 done; 1 an object could not be read, ``verify`` found a gap, the lake or a bucket
 cannot be used, or lines were rejected under ``--strict``; 2 wrong usage; 3 an alarm found
-something; 130 interrupted; 141 the
-reader of the output went away.
+something, or a flow log is not as asked or approved; 130 interrupted; 141 the reader of the output
+went away.
 """
 
 import os
@@ -31,7 +31,7 @@ app = typer.Typer(
     cls=Group,
     context_settings=SETTINGS,
     epilog="Exit codes: 0 done; 1 something could not be read, or a gap was found; 2 wrong usage; "
-    "3 an alarm found something. "
+    "3 an alarm found something, or a flow log is not as asked or approved. "
     "Times are UTC: 2026-01-14, 2026-01-14T22:05Z, or an age such as 24h or 7d.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
