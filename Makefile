@@ -47,7 +47,8 @@ $(VENV)/.report: $(BIN)/flowlake
 report: $(VENV)/.report convert  ## convert, and write LAKE as a page to look at: REPORT=report.html
 	@$(BIN)/flowlake report '$(REPORT)' --lake '$(LAKE)'
 
-PARALLEL := -n auto --dist worksteal
+# One more than cores: many tests wait, for S3 or for a pause to end.
+PARALLEL := -n $(shell expr $$(nproc) + 1) --dist worksteal
 
 test: lint types oldest  ## lint, types, and every test
 	@$(BIN)/python -m pytest $(PARALLEL)

@@ -143,7 +143,7 @@ def _files(name: str, table: deltalake.DeltaTable) -> pl.DataFrame:
     """The live files of any of the tables, as ``live_files`` has them of ``flows``."""
     if name == "flows":
         return live_files(table)
-    return pl.DataFrame(pa.table(table.get_add_actions(flatten=True))).select(
+    return pl.DataFrame(table.get_add_actions(flatten=True)).select(
         "path",
         pl.lit(None).alias("partition"),
         pl.lit(0).alias("transit_gateway_rows"),

@@ -29,7 +29,7 @@ def live_files(flows: deltalake.DeltaTable) -> pl.DataFrame:
     ``resource_type``; null where the log does not say), ``date``, ``partition`` (struct of text),
     and the ``min.…`` and ``max.…`` columns of the statistics that any file has.
     """
-    listed = pl.DataFrame(pa.table(flows.get_add_actions(flatten=True)))
+    listed = pl.DataFrame(flows.get_add_actions(flatten=True))
     by = flows.metadata().partition_columns
     others = "null_count.resource_type"
     return listed.select(

@@ -161,7 +161,7 @@ def commit(
     """
     rows = [{**finding, "revision": finding["revision"] + 1} for finding in changed]
     with explained(tables.url):
-        old = pl.DataFrame(pa.table(seen.table.get_add_actions(flatten=True)))
+        old = pl.DataFrame(seen.table.get_add_actions(flatten=True))
     merge = old.height >= FILES
     actions: list[AddAction | RemoveAction] = []
     newest = {**seen.findings, **{row["id"]: row for row in rows}}
