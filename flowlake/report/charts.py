@@ -93,7 +93,7 @@ def _bars(
         )
         for part in of
     ]
-    most = float(shown[amount.column].max())  # type: ignore[arg-type]
+    most = _most(amount, shown)
     scale = {"domain": [0, most], "nice": False}
     spec = {
         **_whole_width(values),
@@ -136,7 +136,7 @@ def _over_time(
     (moment,) = drawing.by
     shown, far = _without_far_out(rows.sort(moment), moment)
     width = _width(shown[moment], parameters.get("minutes"))
-    most = float(shown[amount.column].max())  # type: ignore[arg-type]
+    most = _most(amount, shown)
     divisor, unit = _unit(amount.column, most)
     labels = [_stretch(start, width) for start in shown[moment]]
     parts, tips = _parts(amount, shown), _tips(labels, amount, shown)
@@ -260,6 +260,11 @@ def _coloured(amount: Amount, colour: str) -> Spec:
             "legend": {"title": None, "orient": "top"},
         }
     }
+
+
+def _most(amount: Amount, shown: pl.DataFrame) -> float:
+    """The greatest of the amounts; there is at least one."""
+    return float(shown[amount.column].max())  # type: ignore[arg-type]  # a number, by its header
 
 
 def _parts(amount: Amount, rows: pl.DataFrame) -> Iterable[list[Spec]]:
