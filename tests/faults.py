@@ -59,26 +59,25 @@ class Rule:
 class _Plan:
     """What is to go wrong, and what did."""
 
-    rules: tuple[Rule, ...] = ()
+    rule: Rule | None = None
     done: list[tuple[str, Fault]] = field(default_factory=list)
-    hit: Counter[tuple[int, str]] = field(default_factory=Counter)
-    seen: Counter[int] = field(default_factory=Counter)
+    hit: Counter[str] = field(default_factory=Counter)
+    seen: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     dice: random.Random = field(default_factory=lambda: random.Random(9))
 
     def fault(self, request: str) -> Fault | None:
         with self.lock:
-            for number, rule in enumerate(self.rules):
-                if not re.search(rule.where, request):
-                    continue
-                self.seen[number] += 1
-                fresh = self.hit[number, request] < rule.times
-                if self.seen[number] > rule.skip and fresh and self.dice.random() < rule.share:
-                    self.hit[number, request] += 1
-                    fault = rule.faults[len(self.done) % len(rule.faults)]
-                    self.done.append((request, fault))
-                    return fault
-        return None
+            if (rule := self.rule) is None or not re.search(rule.where, request):
+                return None
+            self.seen += 1
+            passes = self.seen <= rule.skip or self.hit[request] >= rule.times
+            if passes or self.dice.random() >= rule.share:
+                return None
+            self.hit[request] += 1
+            fault = rule.faults[len(self.done) % len(rule.faults)]
+            self.done.append((request, fault))
+            return fault
 
 
 class Way:
@@ -88,9 +87,9 @@ class Way:
         self.endpoint = endpoint
         self._control = control
 
-    def spoil(self, *rules: Rule) -> list[tuple[str, Fault]]:
-        """From here on only these rules count; what the ones before did."""
-        self._control.send(rules)
+    def spoil(self, rule: Rule | None = None) -> list[tuple[str, Fault]]:
+        """From here on only this rule counts; what the one before did."""
+        self._control.send(rule)
         done: list[tuple[str, Fault]] = self._control.recv()
         return done
 
@@ -105,9 +104,11 @@ def faulty(server: str) -> Iterator[Way]:
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, urlsplit(server).netloc), daemon=True)
     process.start()
-    yield Way(f"http://127.0.0.1:{here.recv()}", here)
-    process.terminate()
-    process.join()
+    try:
+        yield Way(f"http://127.0.0.1:{here.recv()}", here)
+    finally:
+        process.terminate()
+        process.join()
 
 
 def _serve(control: Connection, netloc: str) -> None:
@@ -193,6 +194,6 @@ def _serve(control: Connection, netloc: str) -> None:
         control.send(proxy.server_port)
         with contextlib.suppress(EOFError):
             while True:
-                rules = control.recv()
+                rule = control.recv()
                 control.send(plan.done)
-                plan = _Plan(rules)
+                plan = _Plan(rule)
