@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert report test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz clean
+.PHONY: help install convert report test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz soak clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ test: lint types oldest  ## lint, types, and every test
 	@$(BIN)/python -m pytest $(PARALLEL)
 
 quick: $(VENV)/.dev  ## the tests that need no Spark, and so no Java
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not spark"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not spark and not long"
 
 OLDEST := $(VENV)/duckdb-1.5.5
 
@@ -122,6 +122,9 @@ MINUTES ?= 10
 
 fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes wrong in findings
 	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
+
+soak: $(VENV)/.dev  ## the tests that take an hour: every crash, every interleaving, a million objects
+	@$(BIN)/python -m pytest $(PARALLEL) -m long --timeout 3600
 
 clean:  ## remove the environment, and what was made in this folder: sample bucket, lake, report, site
 	rm -rf $(VENV) sample-bucket sample-bucket.part lake report.html site dist
