@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UsageError,
         WorkersLost,
     )
+    from flowlake.expiring import expire
     from flowlake.indicators import Indicator, parse_indicator, read_indicators
     from flowlake.inspecting import Inspection, inspect
     from flowlake.lake import Lake, open_lake
@@ -81,6 +82,7 @@ __all__ = [
     "ddl",
     "delete_flow_logs",
     "described_flow_logs",
+    "expire",
     "inspect",
     "open_lake",
     "parse_indicator",
@@ -117,6 +119,7 @@ _HOMES = {
         "WorkersLost",
     ),
     "flowlake.setup.flow_logs": ("described_flow_logs",),
+    "flowlake.expiring": ("expire",),
     "flowlake.indicators": ("Indicator", "parse_indicator", "read_indicators"),
     "flowlake.inspecting": ("Inspection", "inspect"),
     "flowlake.lake": ("Lake", "open_lake"),

@@ -12,8 +12,8 @@ from flowlake.window import Window
 
 DAY = ("account_id", "region", "date")
 COUNTS = (
-    *("listed", "converted", "unreadable", "skipped", "copies", "missing", "changed", "young"),
-    *("expired", "lines", "rows", "rejected", "lake_rows"),
+    *("listed", "converted", "unreadable", "skipped", "removed", "copies", "missing", "changed"),
+    *("young", "expired", "lines", "rows", "rejected", "lake_rows"),
 )
 
 
@@ -97,7 +97,7 @@ def by_day(ledger: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
         *place,
         *("expired", "lines", "rows", "rejected", "lake_rows"),
         date=pl.coalesce(slot, "first_date", modified),
-        **{name: state == name for name in ("converted", "unreadable", "skipped")},
+        **{name: state == name for name in ("converted", "unreadable", "skipped", "removed")},
     )
     return (
         pl.concat([of_listing, of_ledger], how="diagonal")

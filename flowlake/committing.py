@@ -26,7 +26,6 @@ from typing import Any
 import deltalake
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
@@ -72,8 +71,9 @@ OBJECTS = pa.schema(
     ]
 )
 """The ledger: a row for each version of each raw object. ``state`` is ``converted``,
-``unreadable``, or ``skipped`` for what is no flow log; ``shape`` how it holds its records, or what
-it is instead. ``replaces`` names the row of the object's earlier version, which is thereby dead.
+``unreadable``, ``skipped`` for what is no flow log, or ``removed`` by ``expire``; ``shape`` how it
+holds its records, or what it is instead. ``replaces`` names the row of the object's earlier
+version, which is thereby dead.
 ``fields`` is the header; ``lines`` = ``rows`` + ``rejected``; ``misdated`` counts rows whose start
 lay too far from the key's date; ``first_date`` and ``last_date`` are the partitions it fed."""
 
@@ -393,21 +393,29 @@ class Tables:
         actions: list[AddAction | RemoveAction] = []
         root = self.table_url("flows")
         for live in live_files(head.flows).filter(fed).iter_slices(1):
-            body = pa.BufferReader(self.storage.get(f"{root}/{live['path'][0]}"))
-            held = pq.read_table(body, columns=["object_id"], partitioning=None)
-            if not set(replaced) & set(held.column("object_id").unique().to_pylist()):
+            with explained(self.url):
+                held = pl.read_parquet(
+                    f"{root}/{live['path'][0]}",
+                    columns=["object_id"],
+                    hive_partitioning=False,
+                    storage_options=self._options(),
+                )
+            goes = held["object_id"].is_in(old["object_id"].implode())
+            if not goes.any():
+                continue
+            actions.append(remove(live.to_dicts()[0]))
+            if goes.all():
                 continue
             with explained(self.url):
                 rows = read_flows(head.flows, root, live, self._options())
             kept = write_flows(
-                [rows.filter(~pl.col("object_id").is_in(replaced))],
+                [rows.filter(~pl.col("object_id").is_in(old["object_id"].implode()))],
                 schema=pa.schema(head.flows.schema()),
                 partition_by=head.flows.metadata().partition_columns,
                 table_url=root,
                 storage=self.storage,
             )
-            actions += [add(file) for file in kept]
-            actions.append(remove(live.to_dicts()[0]))
+            actions += [add(file, data_change=False) for file in kept]
         return actions
 
 

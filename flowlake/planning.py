@@ -192,7 +192,7 @@ def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = Fals
     Copies are left out: an object of AWS's naming whose file name and size the ledger, or an
     object before it in the listing, has at another URL.
     """
-    again = pl.col("state") != "converted" if retry else pl.lit(False)
+    again = pl.col("state").is_in(["unreadable", "skipped"]) if retry else pl.lit(False)
     had = pl.when(_OF_A_LOG_GROUP).then("lines")
     known = live.select("url", again=again, had=had, replaces="object_id", known="etag")
     found = (

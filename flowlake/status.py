@@ -41,6 +41,8 @@ class Status:
     unreadable: int
     skipped: int
     """Objects that are no flow logs."""
+    removed: int
+    """Objects whose records `expire` removed."""
     replaced: int
     first: datetime | None
     last: datetime | None
@@ -95,7 +97,8 @@ def sum_up(
         misdated=total("misdated"),
         unreadable=live.filter(pl.col("state") == "unreadable").height,
         skipped=live.filter(pl.col("state") == "skipped").height,
-        replaced=dead.height,
+        removed=live.filter(pl.col("state") == "removed").height,
+        replaced=dead.height - ledger.filter(pl.col("state") == "removed").height,
         first=_extreme(files, "min.start_time", first=True),
         last=_extreme(files, "max.end_time", first=False),
         accounts=distinct("account_id"),

@@ -45,12 +45,14 @@ class Verification:
 
     - listed, and of those in no version in the ledger: missing, copies of others, and young;
       changed ones have another version there;
-    - converted, unreadable and skipped: in the ledger; of these expired: listed no longer;
+    - converted, unreadable, skipped and removed (by ``expire``): in the ledger; of these expired:
+      listed no longer;
     - lines, rows and rejected: as the ledger says; lake_rows: in the lake's files;
       difference: lake_rows - rows.
 
     ``expired`` objects are in the ledger and no longer listed; ``young`` ones are listed, newer
-    than the grace and not yet converted; ``skipped`` ones are no flow logs: none of these is a gap.
+    than the grace and not yet converted; ``skipped`` ones are no flow logs, ``removed`` ones were
+    taken out by ``expire``: none of these is a gap.
     ``reread`` raw objects were fetched and read again; None if that was not asked for.
     """
 
@@ -61,6 +63,7 @@ class Verification:
     objects: int
     unreadable: int
     skipped: int
+    removed: int
     listed: int
     expired: int
     young: int
@@ -147,6 +150,7 @@ def verify(
         objects=live.height,
         unreadable=_count(live, "unreadable"),
         skipped=_count(live, "skipped"),
+        removed=_count(live, "removed"),
         listed=listed.filter(pl.col("etag") != "").height,
         expired=int(ledger["expired"].sum()),
         young=_count(listed, "young"),

@@ -61,7 +61,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("converting", "doors"),
         *(f"analyses.{room}" for room in ROOMS),
     ),
-    ("analyses", "compacting", "detections", "interfaces"),
+    ("analyses", "compacting", "detections", "expiring", "interfaces"),
     (
         *("hunting", "catalog", "rereading", "accounting", "status", "estimating"),
         *("rewriting", "registering", "delivering", "ocsf"),

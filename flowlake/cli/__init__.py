@@ -21,7 +21,7 @@ from flowlake.cli.options import complain, say
 from flowlake.cli.reporting import report
 from flowlake.cli.sampling import sample
 from flowlake.cli.setup import app as setup
-from flowlake.cli.tending import compact, vacuum
+from flowlake.cli.tending import compact, expire, vacuum
 from flowlake.cli.translating import ddl, translate
 from flowlake.cli.verbosity import telling
 from flowlake.errors import FlowLakeError
@@ -69,7 +69,7 @@ def flowlake(
 
 
 COMMANDS = {
-    "Make a lake and keep it": (sample, convert, inspect, status, verify, compact, vacuum),
+    "Make a lake and keep it": (sample, convert, inspect, status, verify, compact, expire, vacuum),
     "Ask it": (queries, query, sql, hunt, report, inventory),
     "Ask it elsewhere": (connect, translate, ddl),
 }

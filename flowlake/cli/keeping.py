@@ -366,7 +366,7 @@ def _show_verification(found: "Verification", by_day: bool, style: "Format") -> 
         f"{some(found.listed, 'object')} listed, {found.objects:,} in the ledger, "
         f"{some(found.rows, 'row')} in {some(found.files, 'file')}; {found.expired:,} expired, "
         f"{found.young:,} too young to miss, {found.unreadable:,} unreadable, "
-        f"{found.skipped:,} skipped."
+        f"{found.skipped:,} skipped" + (f", {found.removed:,} removed." if found.removed else ".")
     )
     if found.reread is not None:
         note(f"{some(found.reread, 'object')} read again.")

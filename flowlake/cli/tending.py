@@ -1,4 +1,4 @@
-"""Commands that tend a lake's files: compact, vacuum."""
+"""Commands that tend a lake's files: compact, expire, vacuum."""
 
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +51,44 @@ def compact(
     else:
         _show_compaction(done, lake, chosen)
     raise typer.Exit(1 if done.failures else 0)
+
+
+def expire(
+    older_than: Annotated[
+        str,
+        typer.Option(metavar="AGE|DATE", help="The first date (UTC) to keep, or an age: 400d."),
+    ],
+    lake: LakeOption = "lake",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be removed.")
+    ] = False,
+    profile: ProfileOption = None,
+    request_payer: PayerOption = False,
+    style: FormatOption = "table",
+) -> None:
+    """Remove the records of days that are older than wanted.
+
+    They are removed by raw object, with its rejected lines, once its last record is old enough.
+    The ledger remembers the object, so that it is not converted again while it still lies in the
+    bucket; raw objects are never touched. It may run at any time. The files stay on the disk until
+    `flowlake vacuum` removes them.
+
+    Examples:
+        flowlake expire --older-than 400d --dry-run
+        flowlake expire --older-than 2025-01-01 --lake s3://my-lake/flows
+    """
+    from flowlake import expiring
+    from flowlake.rendering import some
+
+    chosen = chosen_format(style)
+    gone = expiring.expire(
+        lake, older_than=older_than, dry_run=dry_run, access=access(profile, request_payer)
+    )
+    if dry_run or chosen != "table":
+        write(gone, chosen)
+    rows, objects = int(gone["rows"].sum()), int(gone["objects"].sum())
+    what = f"{some(rows, 'row')} of {some(objects, 'object')}"
+    note(f"{what} to remove." if dry_run else f"Removed {what}.")
 
 
 def vacuum(
