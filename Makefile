@@ -124,7 +124,7 @@ fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes w
 	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
 
 soak: $(VENV)/.dev  ## the tests that take an hour: every crash, every interleaving, a million objects
-	@$(BIN)/python -m pytest $(PARALLEL) -m long --timeout 3600
+	@$(BIN)/python -m pytest $(PARALLEL) -m "long or hypothesis" --hypothesis-profile many --timeout 3600
 
 clean:  ## remove the environment, and what was made in this folder: sample bucket, lake, report, site
 	rm -rf $(VENV) sample-bucket sample-bucket.part lake report.html site dist

@@ -22,6 +22,7 @@ import pytest
 import s3fs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from hypothesis import settings
 
 from flowlake import delivering, storage
 
@@ -31,6 +32,11 @@ READER = ("ro-key", "ro-secret")
 NOBODY = ("no-key", "no-secret")
 
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
+
+
+settings.register_profile("few", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("many", max_examples=1000, deadline=None)
+settings.load_profile("few")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

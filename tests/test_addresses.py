@@ -113,7 +113,7 @@ def python_says(address: str | None, cidrs: list[str]) -> bool | None:
     return any(found in each for each in networks)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=settings().max_examples // 3)
 @given(addresses=st.lists(TEXTS, min_size=5, max_size=80), cidrs=CIDRS)
 def test_membership_is_the_same_in_sql_in_polars_and_by_the_standard_library(
     addresses: list[str | None], cidrs: list[str]

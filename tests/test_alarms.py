@@ -177,7 +177,9 @@ def test_what_was_joined_before_it_was_told_is_told_once(tmp_path: Path) -> None
     assert [each["flows"] for each in told(folder)] == [90]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 40))]
+)
 def test_many_runs_find_what_one_finds(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

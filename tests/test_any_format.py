@@ -43,7 +43,7 @@ SHAPES: dict[str, tuple[str, Kind]] = {
     "foreign parquet": ("parquet", "foreign"),
 }
 HEADED = ("text", "gzip", "members", "parquet", "foreign parquet")
-EXAMPLES = 110
+EXAMPLES = settings().max_examples
 """Of each shape: more than a thousand in all."""
 
 Names = tuple[str, ...]
@@ -189,11 +189,12 @@ def check(shape: str, example: Example) -> None:
     assert lines == len(example.lines) == len(rows) + len(rejects)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("shape", SHAPES)
 def test_any_records_in_any_format(shape: str) -> None:
     tried = 0
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(st.integers(0, 2**64), st.integers(1, 72), st.integers(0, 40))
     def holds(seed: int, size: int, count: int) -> None:
         nonlocal tried

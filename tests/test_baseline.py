@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlake.errors import StorageError, UsageError
@@ -55,14 +55,12 @@ def saved(rows: list[dict[str, Any]]) -> Baseline:
         return read_baseline(f"{folder}/baseline.json")
 
 
-@settings(deadline=None, max_examples=60)
 @given(setups())
 def test_a_setup_has_not_drifted_from_itself(rows: list[dict[str, Any]]) -> None:
     assert drift(saved(rows), flow_logs(*rows), HERE).equals(pl.DataFrame(schema=DRIFT))
     assert drift(saved(rows), flow_logs(*reversed(rows)), HERE).is_empty()
 
 
-@settings(deadline=None, max_examples=60)
 @given(setups(), st.data())
 def test_one_that_was_added_is_found(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     new = flow_log(99, data.draw(st.sampled_from(["vpc-1", "subnet-9"])))
@@ -71,7 +69,6 @@ def test_one_that_was_added_is_found(rows: list[dict[str, Any]], data: st.DataOb
     assert (found["flow_log_id_before"], found["differences"]) == (None, [])
 
 
-@settings(deadline=None, max_examples=60)
 @given(setups(least=1), st.data())
 def test_one_that_was_deleted_is_found(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     gone = data.draw(st.sampled_from(rows))
@@ -81,7 +78,6 @@ def test_one_that_was_deleted_is_found(rows: list[dict[str, Any]], data: st.Data
     assert (found["flow_log_id"], found["resource_id"]) == (None, gone["resource_id"])
 
 
-@settings(deadline=None, max_examples=100)
 @given(setups(least=1), st.data(), st.booleans())
 def test_one_that_was_changed_is_found_and_what_is_named(
     rows: list[dict[str, Any]], data: st.DataObject, again: bool

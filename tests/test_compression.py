@@ -9,7 +9,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlake.errors import ObjectUnreadable
@@ -63,7 +63,6 @@ def test_every_flipped_bit_is_refused_or_harmless(chunk: int) -> None:
     assert harmless <= {*range(3, 10), len(ZIPPED) - 9}
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.integers(0, len(TEXT)), max_size=5),
     st.integers(60, 900),

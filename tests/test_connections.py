@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -199,7 +199,6 @@ def made(specs: list[Spec], turned: bool = False) -> list[Row]:
     return rows
 
 
-@settings(max_examples=60, deadline=None)
 @given(specs=RECORDS, shuffle=st.randoms(use_true_random=False))
 def test_neither_order_nor_names_nor_a_second_interface_matter(specs: Any, shuffle: Any) -> None:
     rows = made(specs)

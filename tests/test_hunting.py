@@ -384,7 +384,8 @@ SIDES = {(True, True): "both", (True, False): "source", (False, True): "destinat
     "knobs", [{}, {"LISTED": 0, "RANGES": 0, "POINTS": {}}, {"POINTS": {1: 99, 2: 99}}], ids=str
 )
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples // 3,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(rows=ROWS, hunted=HUNTED)
 def test_as_a_plain_filter(

@@ -212,7 +212,12 @@ def test_a_name_without_its_twin_raises() -> None:
         pair(load_queries(), (*ANALYSES, lambda top: top, lambda top: top))
 
 
-def same_on_any_flows(asked: Question, data: st.DataObject, rows: list[dict[str, Any]]) -> None:
+@every_question
+@settings(max_examples=settings().max_examples // 5)
+@given(data=st.data(), rows=st.lists(RECORDS, min_size=1, max_size=30))
+def test_same_on_any_flows(
+    asked: Question, data: st.DataObject, rows: list[dict[str, Any]]
+) -> None:
     arguments = {}
     for p in asked.query.params:
         choices = PRICE if p.type == "DOUBLE" else CHOICES[p.name]
@@ -221,25 +226,3 @@ def same_on_any_flows(asked: Question, data: st.DataObject, rows: list[dict[str,
         arguments[p.name] = data.draw(choices, label=p.name)
     past = data.draw(st.integers(0, len(rows)), label="past") if asked.query.history else 0
     same(asked, flows_of(rows[past:]), arguments, flows_of(rows[:past]))
-
-
-any_flows = given(data=st.data(), rows=st.lists(RECORDS, min_size=1, max_size=30))
-
-
-@every_question
-@settings(max_examples=10, deadline=None, derandomize=True)
-@any_flows
-def test_same_on_any_flows(
-    asked: Question, data: st.DataObject, rows: list[dict[str, Any]]
-) -> None:
-    same_on_any_flows(asked, data, rows)
-
-
-@pytest.mark.long
-@every_question
-@settings(max_examples=500, deadline=None)
-@any_flows
-def test_same_on_any_of_many_flows(
-    asked: Question, data: st.DataObject, rows: list[dict[str, Any]]
-) -> None:
-    same_on_any_flows(asked, data, rows)

@@ -208,7 +208,7 @@ def objects(draw: st.DrawFn) -> tuple[bytes, int]:
     return text, max(map(len, text.split(b"\n"))) + 1
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
 @given(objects(), st.integers(0, 200), st.booleans())
 def test_reads_what_the_oracle_reads(made: tuple[bytes, int], more: int, zipped: bool) -> None:
     body, longest = made
@@ -220,7 +220,7 @@ def test_reads_what_the_oracle_reads(made: tuple[bytes, int], more: int, zipped:
     assert read(body, chunk=longest + more) == expected
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_the_fast_path_and_the_careful_path_agree(data: st.DataObject) -> None:
     names = data.draw(formats().filter(lambda names: any(is_number(name) for name in names)))
@@ -256,7 +256,7 @@ def test_the_oracle_reads_the_samples_as_read_text_does() -> None:
         assert read(body) == expected
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(objects(), st.integers(1, 300))
 def test_doubtful_text_read_in_pieces_is_the_same(made: tuple[bytes, int], piece: int) -> None:
     body, _ = made

@@ -10,7 +10,7 @@ import botocore
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlake.errors import UsageError
@@ -267,7 +267,6 @@ def test_a_value_that_looks_like_an_option_stays_a_value() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     prefix=texts.filter(lambda text: not re.search(r"[*?\[]|\$\{", text)),
     tags=st.dictionaries(texts.filter(lambda key: bool(key) and not key.startswith("aws:")), texts),

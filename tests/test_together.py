@@ -7,7 +7,7 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -87,7 +87,6 @@ def alone(raw: RawObject, body: bytes) -> list[Batch] | str:
         return str(error)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seeds=st.lists(st.integers(0, 10**9), max_size=25), held=st.sampled_from([1, 500, 8 << 20]))
 def test_they_say_what_each_says_alone(seeds: list[int], held: int) -> None:
     objects = [made(number, seed) for number, seed in enumerate(seeds)]

@@ -123,7 +123,7 @@ def by_all(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(sorted(rows.columns)).sort(pl.all(), nulls_last=True)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(frames(), st.sampled_from([3, 5, 122_880]), st.sampled_from([PARTITIONS, ("date",)]))
 def test_three_engines_read_back_what_was_written(
     tmp_path: Path,
