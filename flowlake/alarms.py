@@ -131,8 +131,9 @@ def _evaluate(
         length, now = max(PIECE, alarm.window, timedelta(days=alarm.past)), None
         pieces = in_pieces(spans, length)
         if alarm.detection.by_clock and asked is None and (held := lake.spans()):
-            now = datetime.now(UTC)
-            pieces = [[(max(end for _, end in held), now)]]
+            last = max(end for _, end in held)
+            now = max(datetime.now(UTC), last)  # a clock may be behind the records
+            pieces = [[(last, now)]]
         for piece in pieces:
             so_far = {**seen.findings, **changed}
             incidents = evaluate(lake, alarm, piece, so_far.values(), known, now)

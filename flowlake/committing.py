@@ -440,8 +440,14 @@ class explained:  # noqa: N801
             ) from error
         if isinstance(error, (DeltaError, OSError, pl.exceptions.PolarsError)):
             kind_of = StorageError if is_remote(self._url) else LakeError
-            reason = explain(_plain(error))
+            text = _plain(error)
+            said = None if is_remote(self._url) else _SYSTEM.search(text)
+            reason = said[1] if said else explain(text)
             raise kind_of(f"The lake at {self._url} cannot be used: {reason}.") from error
+
+
+_SYSTEM = re.compile(r'(?:message: "|[:↳]\s*)([A-Z][^:"↳]+)(?:"| \(os error \d+\))')
+"""What the system says of a local disk: ``No space left on device``."""
 
 
 def _plain(error: BaseException) -> str:

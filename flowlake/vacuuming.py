@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 RETENTION = timedelta(days=7)
 """The log tells when a file was replaced for as long: Delta's ``deletedFileRetentionDuration``."""
 
+HALF_WRITTEN = r"/[.][^/]+[.]parquet[.][0-9a-f]+[.]tmp$|/_delta_log/[^/]+#[0-9]+$"
+"""Where a process was killed on a local disk: before it gave its file, or its entry of the log, the
+name that others look for."""
+
 
 def vacuum(
     lake: str | os.PathLike[str] = "lake",
@@ -31,8 +35,8 @@ def vacuum(
     """Remove the files that no snapshot younger than the retention needs. Eager.
 
     They are files that were replaced, and files of processes that were cut off: Parquet below the
-    folders of the lake's tables, and nothing else. The logs are shortened too: Delta keeps the
-    entries of 30 days.
+    folders of the lake's tables, unfinished entries of their logs, and nothing else. The logs are
+    shortened too: Delta keeps the entries of 30 days.
 
     Args:
         lake: the lake's folder or ``s3://`` prefix.
@@ -77,7 +81,7 @@ def _unneeded(tables: Tables, name: str, retention: timedelta) -> pl.DataFrame:
     urls = tables.unneeded(name, retention)
     listed = pl.concat(tables.storage.list(tables.table_url(name)))
     old = pl.col("last_modified") <= datetime.now(UTC) - retention
-    half_written = old & pl.col("url").str.contains(r"/[.][^/]+[.]parquet[.][0-9a-f]+[.]tmp$")
+    half_written = old & pl.col("url").str.contains(HALF_WRITTEN)
     written = pl.col("url").is_in(urls) & pl.col("url").str.ends_with(".parquet")
     return listed.filter(written | half_written).select(
         pl.lit(name).alias("table"), "url", bytes="size", last_modified="last_modified"

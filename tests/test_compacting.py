@@ -3,8 +3,6 @@
 import itertools
 import math
 import random
-import shutil
-import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +26,8 @@ from flowlake.samples import sample_objects
 from flowlake.storage import open_storage
 from flowlake.verifying import verify
 from flowlake.writing import ROW_GROUP, DataFile, write_flows
-from tests.crashing import start, start_compaction
+from tests import crashing
+from tests.crashing import start
 from tests.test_cli import Run, run
 from tests.test_exactly_once import (
     DAY,
@@ -38,7 +37,6 @@ from tests.test_exactly_once import (
     fill,
     put,
     raw_object,
-    totals,
 )
 from tests.test_transit_gateway import gateway_object
 
@@ -527,8 +525,8 @@ def test_a_commit_that_was_cut_off_is_finished_first(tmp_path: Path) -> None:
     fill(place, 6)
     convert(place)
     put(place, *raw_object(40))
-    killed = start(f"{place}/raw", f"{place}/lake", 4)  # flows, rejects, ledger; commits 3, 4, 5
-    killed.join(60)
+    # flows, rejects, ledger; commits 3, 4, 5
+    crashing.run("convert", f"{place}/raw", f"{place}/lake", kill_before=4)
     tables = Tables(f"{place}/lake")
     assert not tables.view().settled
     compact(f"{place}/lake")
@@ -555,10 +553,10 @@ def test_all_at_once(place: str, tmp_path: Path) -> None:
         put(place, *raw_object(number))
     expected, lake = clean(place, tmp_path), f"{place}/lake"
     running = [
-        start_compaction(lake),
-        start(f"{place}/raw", lake),
-        start_compaction(lake),
-        start(f"{place}/raw", lake),
+        start("compact", lake),
+        start("convert", f"{place}/raw", lake),
+        start("compact", lake),
+        start("convert", f"{place}/raw", lake),
     ]
     for process in running:
         process.join(120)
@@ -567,35 +565,6 @@ def test_all_at_once(place: str, tmp_path: Path) -> None:
     compact(lake)
     assert_right(place, expected)
     assert file_counts(lake)["flows"] <= 8, "each is larger than all smaller ones together"
-
-
-def test_killed_before_every_write(place: str, tmp_path: Path) -> None:
-    fill(place, 6)
-    expected = clean(place, tmp_path)
-    convert(place)
-    for step in itertools.count():
-        attempt = f"{place}/attempt-{step}"
-        _copy(f"{place}/lake", f"{attempt}/lake")
-        process = start_compaction(f"{attempt}/lake", step)
-        process.join(60)
-        assert totals(f"{attempt}/lake").equals(expected)
-        done = compact(f"{attempt}/lake")
-        assert (done.failures, done.overtaken) == ([], 0)
-        assert file_counts(f"{attempt}/lake") == {"flows": 2, "objects": 1, "rejects": 1}
-        assert_right(attempt, expected)
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL
-    assert step == 6, "for each table a file and a commit"
-
-
-def _copy(lake: str, target: str) -> None:
-    if not lake.startswith("s3://"):
-        shutil.copytree(lake, target)
-        return
-    storage = open_storage(lake)
-    for url in pl.concat(storage.list(lake))["url"]:
-        storage.put(url.replace(lake, target), storage.get(url))
 
 
 # --- Where it is told ---------------------------------------------------------------------------

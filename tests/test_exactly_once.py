@@ -26,7 +26,8 @@ from flowlake.layout import object_key
 from flowlake.samples import write_sample
 from flowlake.storage import open_storage
 from flowlake.verifying import verify
-from tests.crashing import convert_in_process, start
+from tests import crashing
+from tests.crashing import start
 
 HEADER = " ".join(DEFAULT_FORMAT)
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -126,34 +127,12 @@ def assert_whole_objects(place: str, expected: Totals) -> None:
     assert rows.height <= expected.height
 
 
-def test_killed_before_every_write(place: str, tmp_path: Path) -> None:
-    fill(place)
-    expected = clean(place, tmp_path)
-    for step in itertools.count():
-        attempt = f"{place}/attempt-{step}"
-        code = _killed_and_rerun(f"{place}/raw", attempt, step, expected)
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-    assert step > 25, "a run has that many writes: tables, files, a column, three commits a batch"
-
-
-def _killed_and_rerun(source: str, attempt: str, step: int, expected: Totals) -> int:
-    lake = f"{attempt}/lake"
-    code = convert_in_process(source, lake, step)
-    assert_whole_objects(attempt, expected)
-    report = flowlake.convert(source, lake=lake, workers=1)
-    assert not report.failures
-    assert_right(attempt, expected)
-    return code
-
-
 def test_killed_again_and_again_on_one_lake(place: str, tmp_path: Path) -> None:
     fill(place)
     expected = clean(place, tmp_path)
     codes = []
     for step in range(40):
-        codes.append(convert_in_process(f"{place}/raw", f"{place}/lake", step % 9))
+        codes.append(crashing.run("convert", f"{place}/raw", f"{place}/lake", kill_before=step % 9))
         assert_whole_objects(place, expected)
         if codes[-1] == 0 and totals_match(place, expected):
             break
@@ -176,7 +155,7 @@ def test_killed_before_every_write_of_a_replacement(tmp_path: Path) -> None:
     for step in itertools.count():
         attempt = tmp_path / f"attempt-{step}"
         shutil.copytree(tmp_path / "before", attempt / "lake")
-        code = convert_in_process(f"{place}/raw", f"{attempt}/lake", step)
+        code = crashing.run("convert", f"{place}/raw", f"{attempt}/lake", kill_before=step)
         rows = totals(f"{attempt}/lake")["rows"].sort().to_list()
         assert rows in ([6] * 6, [6] * 5 + [9]), "old rows or new ones, never both or neither"
         flowlake.convert(f"{place}/raw", lake=f"{attempt}/lake", workers=1)
@@ -190,7 +169,7 @@ def test_killed_before_every_write_of_a_replacement(tmp_path: Path) -> None:
 def test_converters_started_at_once(place: str, converters: int, tmp_path: Path) -> None:
     fill(place, 24)
     expected = clean(place, tmp_path)
-    running = [start(f"{place}/raw", f"{place}/lake") for _ in range(converters)]
+    running = [start("convert", f"{place}/raw", f"{place}/lake") for _ in range(converters)]
     for process in running:
         process.join(200)
     assert [process.exitcode for process in running] == [0] * converters
@@ -203,8 +182,8 @@ def test_one_killed_beside_another(tmp_path: Path) -> None:
     expected = clean(place, tmp_path)
     for step in (5, 9, 12, 14):
         attempt = f"{place}/attempt-{step}"
-        doomed = start(f"{place}/raw", f"{attempt}/lake", step)
-        other = start(f"{place}/raw", f"{attempt}/lake")
+        doomed = start("convert", f"{place}/raw", f"{attempt}/lake", kill_before=step)
+        other = start("convert", f"{place}/raw", f"{attempt}/lake")
         doomed.join(100)
         other.join(100)
         assert other.exitcode == 0
@@ -389,7 +368,7 @@ def test_converters_of_a_bucket_and_of_its_copy_started_at_once(tmp_path: Path) 
     fill(place, 24)
     expected = clean(place, tmp_path)
     shutil.copytree(f"{place}/raw", f"{place}/copied")
-    running = [start(f"{place}/{name}", f"{place}/lake") for name in ("raw", "copied")]
+    running = [start("convert", f"{place}/{name}", f"{place}/lake") for name in ("raw", "copied")]
     for process in running:
         process.join(200)
     assert [process.exitcode for process in running] == [0, 0]

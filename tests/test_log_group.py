@@ -28,8 +28,8 @@ from flowlake.errors import NothingThere, StorageError, UsageError
 from flowlake.planning import plan
 from flowlake.storage import Access, canonical, formats_of, log_group, open_storage
 from flowlake.verifying import verify
+from tests import crashing
 from tests.conftest import forget_s3, use_key
-from tests.crashing import convert_in_process
 
 ACCOUNT = "123456789012"
 GROUP = "/aws/vpc/flow-logs"
@@ -411,7 +411,7 @@ def test_killed_and_run_again(made: Made, put: Put, logs: Any, step: int, tmp_pa
         fill(put, NOON + HOUR * each, events=4)
     clean, broken = str(tmp_path / "clean"), str(tmp_path / "broken")
     assert convert(clean).rows == 144
-    assert convert_in_process(PLACE, broken, step) == -signal.SIGKILL
+    assert crashing.run("convert", PLACE, broken, kill_before=step) == -signal.SIGKILL
     convert(broken)
     columns = ["interface_id", "start_time", "srcport", "bytes"]
     tables = [

@@ -1,5 +1,6 @@
 """Vacuum: what nobody needs goes, what anybody may need stays."""
 
+import itertools
 import os
 import time
 from datetime import timedelta
@@ -16,7 +17,8 @@ from flowlake.files import file_urls
 from flowlake.storage import open_storage
 from flowlake.vacuuming import vacuum
 from flowlake.verifying import verify
-from tests.crashing import start, start_compaction
+from tests import crashing
+from tests.crashing import start
 from tests.test_cli import Run, run
 from tests.test_exactly_once import assert_right, clean, fill, put, raw_object
 
@@ -119,13 +121,27 @@ def test_the_retention_counts_from_when_a_file_was_replaced(tmp_path: Path) -> N
     assert verify(lake=lake, grace=NOW).gaps.is_empty()
 
 
+def test_what_was_cut_off_in_a_log_goes(tmp_path: Path) -> None:
+    """delta-rs gives an entry its name by a link, and takes the first one away."""
+    lake = compacted_lake(str(tmp_path))
+    log = Path(lake, "flows", "_delta_log")
+    newest = max(log.glob("*.json"))
+    left = [newest.with_name(f"{newest.name}#1"), log / f"{99:020}.json#2"]
+    left[0].hardlink_to(newest)
+    left[1].write_bytes(b"{")
+    assert vacuum(lake).is_empty(), "an entry may be under way"
+    vacuum(lake, retention=NOW, no_writers=True)
+    assert not any(path.exists() for path in left)
+    assert newest.exists()
+    assert verify(lake=lake, grace=NOW).gaps.is_empty()
+
+
 def test_files_that_only_a_commit_cut_off_names_are_kept(tmp_path: Path) -> None:
     place = str(tmp_path)
     fill(place, 6)
     convert(place)
     put(place, *raw_object(40))
-    killed = start(f"{place}/raw", f"{place}/lake", 4)  # before the commit to rejects
-    killed.join(60)
+    crashing.run("convert", f"{place}/raw", f"{place}/lake", kill_before=4)  # commit to rejects
     assert not Tables(f"{place}/lake").view().settled
     vacuum(f"{place}/lake", retention=NOW, no_writers=True)
     assert Tables(f"{place}/lake").view().settled
@@ -162,15 +178,50 @@ def test_beside_compactions_and_a_conversion(tmp_path: Path) -> None:
     put(place, raw_object(3)[0], raw_object(3, records=11)[1])
     expected = clean(place, tmp_path)
     running = [
-        start(f"{place}/raw", f"{place}/lake"),
-        start_compaction(f"{place}/lake"),
-        start_compaction(f"{place}/lake"),
+        start("convert", f"{place}/raw", f"{place}/lake"),
+        start("compact", f"{place}/lake"),
+        start("compact", f"{place}/lake"),
     ]
     while any(process.is_alive() for process in running):
         vacuum(f"{place}/lake")
         time.sleep(0.05)
     assert [process.exitcode for process in running] == [0, 0, 0]
     assert_right(place, expected)
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(180, marks=pytest.mark.long), 3])
+def test_at_the_default_retention_beside_everything(tmp_path: Path, seconds: int) -> None:
+    """It removes files all the time: compactions say that what they replace is eight days old."""
+    place, lake = str(tmp_path), f"{tmp_path}/lake"
+    fill(place, 8)
+    convert(place)
+    works = {
+        "convert": (f"{place}/raw", lake),
+        "convert too": (f"{place}/raw", lake),
+        "compact": (lake, "8"),
+    }
+    week_ago, until = time.time() - 8 * 86_400, time.monotonic() + seconds
+    running: dict[str, Any] = {}
+    removed = ran = 0
+    for number in itertools.count(30):
+        put(place, *raw_object(number))
+        put(place, raw_object(number % 7)[0], raw_object(number % 7, records=number % 20 + 1)[1])
+        stray = Path(lake, "objects", f"{number:032x}.zstd.parquet")
+        stray.write_bytes(b"half")
+        os.utime(stray, (week_ago, week_ago))
+        for name, given in works.items():
+            if name not in running or not running[name].is_alive():
+                running[name] = start(name.split()[0], *given)
+                ran += 1
+        gone = vacuum(lake)
+        removed += gone.height
+        if time.monotonic() > until and removed > number - 29:
+            break
+    for process in running.values():
+        process.join(100)
+    convert(place)
+    print(f"\n{ran} runs, {number - 29} vacuums, {removed} files removed")
+    assert_right(place, clean(place, tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,8 @@ def vacuum(
     """Remove files that were replaced, and those of runs cut off.
 
     A file stays as long as a reader or a converter that began within the retention may need it.
-    Nothing but Parquet files of the lake's tables is removed.
+    Nothing is removed but Parquet files of the lake's tables, and what a killed process left
+    unfinished in their logs.
 
     Examples:
         flowlake vacuum --dry-run
