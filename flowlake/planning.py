@@ -190,11 +190,14 @@ def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = Fals
     for the same URL, with another ETag or to be read again, null for a new object; and ``had``: how
     many lines that row counts, if it is an hour of a log group, which only grows.
     Copies are left out: an object of AWS's naming whose file name and size the ledger, or an
-    object before it in the listing, has at another URL.
+    object before it in the listing, has at another URL. So is one that could not be read before,
+    and is now a copy of one whose rows are there: a mirror that was completed.
     """
     again = pl.col("state").is_in(["unreadable", "skipped"]) if retry else pl.lit(False)
     had = pl.when(_OF_A_LOG_GROUP).then("lines")
-    known = live.select("url", again=again, had=had, replaces="object_id", known="etag")
+    known = live.select(
+        "url", again=again, had=had, replaces="object_id", known="etag", empty=pl.col("rows") == 0
+    )
     found = (
         listing.join(known, on="url", how="left", maintain_order="left")
         .filter(
@@ -205,16 +208,20 @@ def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = Fals
         .pipe(named)
         .with_columns(name=_name())
     )
-    changed = found.filter(pl.col("replaces").is_not_null())
-    new = found.filter(pl.col("replaces").is_null())
+    has_rows = pl.col("replaces").is_not_null() & ~pl.col("empty")
+    changed, new = found.filter(has_rows), found.filter(~has_rows)
     if new.height:
-        has = live.select(name=_name()).filter(pl.col("name").is_not_null())
-        new = new.join(has, on="name", how="anti", maintain_order="left").filter(
+        has = live.select(name=_name(), there="url", holds=pl.col("rows") > 0)
+        elsewhere = pl.col("replaces").is_null() | pl.col("holds") & (
+            pl.col("there") != pl.col("url")
+        )
+        copies = new.join(has, on="name").filter(elsewhere)["url"]
+        new = new.filter(~pl.col("url").is_in(copies.implode())).filter(
             pl.col("name").is_null() | pl.col("name").is_first_distinct()
         )
     return (
         pl.concat([new, changed])
-        .drop("name")
+        .drop("name", "empty")
         .sort("account_id", "region", "slot", "url", nulls_last=True)
     )
 

@@ -177,10 +177,15 @@ def _can_be_listed(place: str) -> bool:
 
 
 def _settled(tables: Tables, gaps: Gaps) -> Head:
-    """Wait out a commit under way; a ledger that stays behind is a gap."""
-    deadline = time.monotonic() + SETTLING
+    """Wait out commits under way; a ledger that stays behind is a gap.
+
+    Beside busy converters each view may meet another commit: only the same one twice is waited for.
+    """
+    n, since = -1, 0.0
     while not (head := tables.view()).settled:
-        if time.monotonic() > deadline:
+        if head.n != n:
+            n, since = head.n, time.monotonic()
+        elif time.monotonic() - since > SETTLING:
             detail = (
                 f"batch {head.n} is in flows and not yet in the ledger: a converter was cut off; "
                 "the next `flowlake convert` finishes it"

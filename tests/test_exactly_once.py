@@ -363,6 +363,25 @@ def test_a_moved_or_copied_bucket_is_not_converted_twice(place: str, tmp_path: P
     assert (both.objects, both.copies) == (7, 0)
 
 
+def test_a_mirror_that_was_completed_is_not_converted_twice(place: str) -> None:
+    """What was cut off could not be read; whole, it is a copy of what is there."""
+    lake, places = f"{place}/lake", (f"{place}/raw", f"{place}/mirror/raw")
+    key, body = raw_object(1)
+    put(place, key, body)
+    mirrored = put(f"{place}/mirror", key, body[: len(body) // 2])
+    report = flowlake.convert(*places, lake=lake, workers=1)
+    assert (report.objects, report.unreadable) == (2, 1)
+    before = totals(lake)
+    put(f"{place}/mirror", key, body)
+    for retry in (False, True):
+        assert flowlake.convert(*places, lake=lake, workers=1, retry=retry).new == 0
+    assert totals(lake).equals(before)
+    assert verify(*places, lake=lake, grace=timedelta(0)).gaps.rows() == []
+    put(f"{place}/mirror", key, raw_object(1, records=9)[1])
+    assert flowlake.convert(*places, lake=lake, workers=1).replaced == 1
+    assert totals(lake).filter(pl.col("url") == mirrored)["rows"].to_list() == [9]
+
+
 def test_converters_of_a_bucket_and_of_its_copy_started_at_once(tmp_path: Path) -> None:
     place = str(tmp_path)
     fill(place, 24)

@@ -374,6 +374,29 @@ def test_an_object_that_changes_while_it_is_verified(place: str) -> None:
     assert "changed while it was being read" in found.gaps["detail"][0]
 
 
+def test_batches_that_land_while_it_looks_are_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger, which is read last, is ahead of the flows that were read before."""
+    put(str(tmp_path), *raw_object(0))
+    lake = converted(str(tmp_path))
+    table, coming = Tables.table, [raw_object(number) for number in (1, 2, 3)]
+    busy: list[bool] = []
+
+    def landing(self: Tables, name: str) -> Any:
+        if name == "objects" and coming and not busy:
+            busy.append(True)
+            put(str(tmp_path), *coming.pop())
+            converted(str(tmp_path))
+            busy.clear()
+        return table(self, name)
+
+    monkeypatch.setattr(Tables, "table", landing)
+    monkeypatch.setattr(verifying, "SETTLING", 0)
+    found = verified(lake)
+    assert (found.gaps.rows(), found.objects, coming) == ([], 4, [])
+
+
 def test_an_object_that_is_denied(s3: str) -> None:
     urls = put_estate(s3)
     lake = converted(s3)
