@@ -15,7 +15,7 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["tests.crashing", "flowlake.alarms", "flowlake.compacting", "flowlake.vacuuming"]
+    ["tests.crashing", "flowlake.alarms", "flowlake.expiring", "flowlake.vacuuming"]
 )
 
 TASK_OBJECTS = 4
@@ -81,6 +81,14 @@ def vacuum(lake: str, days: str = "0") -> int:
     return 0
 
 
+def expire(lake: str, older_than: str) -> int:
+    """A commit for each date, and the rejects."""
+    from flowlake import expiring
+
+    expiring.expire(lake, older_than=older_than)
+    return 0
+
+
 def alarms(lake: str, rules: str) -> int:
     """The third commit puts the files of findings together."""
     from flowlake import findings
@@ -91,7 +99,7 @@ def alarms(lake: str, rules: str) -> int:
 
 
 WORKS: dict[str, Callable[..., int]] = {
-    each.__name__: each for each in (convert, compact, vacuum, alarms)
+    each.__name__: each for each in (convert, compact, expire, vacuum, alarms)
 }
 
 

@@ -1,6 +1,8 @@
 """What is too old goes, for good; what is not stays, and nothing comes back by itself."""
 
+import itertools
 import json
+import signal
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +15,11 @@ from flowlake.expiring import expire
 from flowlake.storage import open_storage
 from flowlake.vacuuming import vacuum
 from flowlake.verifying import verify
+from tests import crashing
 from tests.test_cli import Run, run
+from tests.test_crashes import copy
 from tests.test_exactly_once import Totals, fill, put, raw_object, totals
+from tests.test_vacuuming import live, parquet
 
 __all__ = ["run"]
 
@@ -152,6 +157,32 @@ def test_the_command(tmp_path: Path, run: Run) -> None:
     assert run("expire", "--lake", lake).code == 2
     assert run("expire", "--older-than", "1d", "--lake", f"{place}/none").code != 0
     assert open_storage(place).list(f"{place}/raw")
+
+
+@pytest.mark.parametrize(
+    "place", ["folder", pytest.param("s3", marks=pytest.mark.long)], indirect=True
+)
+def test_killed_before_every_step(place: str, tmp_path: Path) -> None:
+    before = converted(place)
+    put(place, *raw_object(90, slot=datetime(2026, 2, 27, tzinfo=UTC)))
+    convert(place)
+    kept = of_second(before)
+    days = [7 * [6] + [6] + [6], 7 * [6] + [6], [6]]
+    for step in itertools.count():
+        attempt = f"{place}/attempt-{step}"
+        copy(f"{place}/lake", f"{attempt}/lake")
+        code = crashing.run("expire", f"{attempt}/lake", "2026-03-02", kill_before=step)
+        assert totals(f"{attempt}/lake")["rows"].to_list() in days, "of a date all or none"
+        expire(f"{attempt}/lake", older_than="2026-03-02")
+        vacuum(f"{attempt}/lake", retention=NOW, no_writers=True)
+        assert parquet(f"{attempt}/lake") == live(f"{attempt}/lake")
+        assert totals(f"{attempt}/lake").equals(kept)
+        assert flowlake.open_lake(f"{attempt}/lake").rejects().height == 1
+        assert_agrees(attempt)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert step >= 10, "two dates: the ledger, three commits each; and the rejects"
 
 
 def test_times_of_day_play_no_part() -> None:
