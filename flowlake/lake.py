@@ -34,6 +34,7 @@ from flowlake.hunting import HUNTING, hunt, near, summarise
 from flowlake.indicators import Indicator, parse_indicator
 from flowlake.interfaces import inventory
 from flowlake.queries import bind, load_query, run
+from flowlake.query_file import one_select
 from flowlake.status import Status, sum_up
 from flowlake.storage import Access, canonical, delta_options, is_remote
 from flowlake.window import Window, before, parse_time, window
@@ -320,15 +321,10 @@ class Lake:
 
         wanted = window(since, until, account, region)
         try:
+            one_select(statement)
             text = statement.strip().lower()
             named = None if text.startswith("show") else text
             connection = self._connection(self._views(wanted, named), named)
-            statements = connection.extract_statements(statement)
-            kinds = [str(each.type).rpartition(".")[2] for each in statements]
-            if kinds != ["SELECT"]:
-                raise UsageError(
-                    f"Write one SELECT statement; this is {', '.join(kinds) or 'nothing'}."
-                )
             return connection.sql(statement)
         except duckdb.Error as error:
             raise refused(error) from error

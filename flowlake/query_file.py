@@ -39,12 +39,13 @@ judges the SQL.
 import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowlake import reference
+from flowlake.errors import UsageError
 from flowlake.fields import COLUMNS
 from flowlake.query_header import HEADER_LINE, PARAM, header_entries, wrong
 
@@ -59,6 +60,15 @@ ONCE = ("name", "title", "description", "returns")
 
 OPTIONAL = ("needs", "history", "report")
 """Header keys that stand once or not at all; the only other key is ``param``."""
+
+READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+"""What DuckDB's syntax tree of a statement that only reads is made of.
+
+DuckDB 2 calls a statement a SELECT, too, that has a COPY or DELETE in its WITH.
+"""
+
+UNSEEN = frozenset({"query", "json_execute_serialized_sql", "pandas_scan", "arrow_scan"})
+"""Functions that run another statement, out of a text, or read at an address in memory."""
 
 DRAWN = re.compile(r"(?P<amounts>\w.*?)\s+by\s+(?P<by>\w+(?:\s*,\s*\w+)*)")
 AMOUNT = re.compile(r"(?P<column>\w+)(?:\s+(?P<joint>of which|to)\s+(?P<other>\w+))?")
@@ -196,6 +206,8 @@ def parse_query(text: str, path: Path) -> Query:
     (line, name), (_, title), (_, description), returns = (single[key] for key in ONCE)
     if name != path.stem:
         raise wrong(path, line, f"name {name!r} is not the file's name {path.stem!r}")
+    if not re.fullmatch(r"[\w-]+", name):
+        raise wrong(path, line, f"name {name!r} has more than letters, digits, - and _")
     columns = _parse_returns(*returns, path)
     needs = _parse_needs(*single.get("needs", (line, "")), path)
     history_line, history = single.get("history", (line, None))
@@ -218,9 +230,47 @@ def scratch() -> "duckdb.DuckDBPyConnection":
     """An empty, closed-in DuckDB that parses SQL and casts values; each caller takes a cursor."""
     import duckdb
 
-    connection = duckdb.connect(":memory:", config={"threads": 1})
-    connection.execute("SET TimeZone = 'UTC'; SET enable_external_access = false")
+    connection = duckdb.connect(
+        ":memory:", config={"threads": 1, "python_enable_replacements": False}
+    )
+    connection.execute(
+        "SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true"
+    )
     return connection
+
+
+def one_select(sql: str) -> Any:
+    """DuckDB's syntax tree of one statement that only reads.
+
+    Raises:
+        UsageError: for any other statement, and for more or less than one.
+        duckdb.Error: for what is no SQL.
+    """
+    cursor = scratch().cursor()
+    kinds = [str(each.type).rpartition(".")[2] for each in cursor.extract_statements(sql)]
+    if kinds == ["SELECT"]:
+        row = cursor.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchone()
+        tree = json.loads(row[0] if row else "null")
+        types = {str(node.get("type")) for node in _nodes(tree)}
+        calls = {str(node.get("function_name")).lower() for node in _nodes(tree)}
+        kinds = sorted(each for each in types - READING if each.endswith("_NODE"))
+        kinds += sorted(f"a call of {each}()" for each in calls & UNSEEN)
+        if not kinds and not tree["error"]:
+            return tree
+    what = ", ".join(kind.removesuffix("_QUERY_NODE") for kind in kinds) or "nothing"
+    raise UsageError(f"Write one SELECT statement; this is {what}.")
+
+
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+    """Every node of a syntax tree."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, list):
+            left.extend(node)
+        elif isinstance(node, dict):
+            left.extend(node.values())
+            yield node
 
 
 def _parse_param(value: str, path: Path, line: int) -> Param:
@@ -235,9 +285,11 @@ def _parse_param(value: str, path: Path, line: int) -> Param:
         kind = str(cursor.sqltype(match["type"]))
         for each in values:
             if match[each] is not None:
+                if _sources(one_select(f"SELECT {match[each]}")):  # nor an end of the CAST
+                    raise UsageError("a value is a literal")
                 row = cursor.execute(f"SELECT CAST({match[each]} AS {kind})").fetchone()
                 values[each] = frozen(row[0]) if row else None
-    except duckdb.Error as error:
+    except (duckdb.Error, UsageError) as error:
         raise wrong(path, line, f"param {match['name']}: {_brief(error)}") from error
     example = match["example"] or (None if values["literal"] is None else match["literal"])
     return Param(match["name"], kind, match["literal"], values["literal"], match["help"], example)
@@ -308,21 +360,21 @@ def _check_sql(query: Query) -> None:
     lines = query.sql.splitlines()
     body = (n for n, text in enumerate(lines, 1) if text.strip() and not HEADER_LINE.match(text))
     first = next(body, len(lines))
-    cursor = scratch().cursor()
     try:
-        statements = cursor.extract_statements(query.sql)
+        tree = one_select(query.sql)
+        (statement,) = scratch().cursor().extract_statements(query.sql)
     except duckdb.Error as error:
         raise wrong(query.path, first, _brief(error)) from error
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise wrong(query.path, first, "the file must hold one SELECT and nothing else")
+    except UsageError as error:
+        what = "the file must hold one SELECT and nothing else"
+        raise wrong(query.path, first, what) from error
     declared = {param.name for param in query.params}
-    used = statements[0].named_parameters
+    used = statement.named_parameters
     if undeclared := sorted(used - declared):
         raise wrong(query.path, first, f"the SQL uses undeclared ${', $'.join(undeclared)}")
     if unused := sorted(declared - used):
         raise wrong(query.path, first, f"the SQL never uses ${', $'.join(unused)}")
-    row = cursor.execute("SELECT json_serialize_sql($sql)", {"sql": query.sql}).fetchone()
-    sources = _sources(json.loads(row[0] if row else "null"))
+    sources = _sources(tree)
     if foreign := sorted(sources - TABLES):
         known = ", ".join(sorted(TABLES))
         raise wrong(query.path, first, f"FROM may name {known}; not {', '.join(foreign)}")
@@ -333,21 +385,16 @@ def _check_sql(query: Query) -> None:
 def _sources(tree: object) -> set[str]:
     """Collect what FROM names anywhere in DuckDB's syntax tree, a query's own WITH tables aside."""
     named: set[str] = set()
+    called: set[str] = set()
     own: set[str] = set()
-    left = [tree]
-    while left:
-        node = left.pop()
-        if isinstance(node, list):
-            left.extend(node)
-        elif isinstance(node, dict):
-            left.extend(node.values())
-            own.update(entry["key"] for entry in node.get("cte_map", {}).get("map", ()))
-            if node.get("type") == "BASE_TABLE":
-                parts = (node["catalog_name"], node["schema_name"], node["table_name"])
-                named.add(".".join(filter(None, parts)))
-            elif node.get("type") in ("TABLE_FUNCTION", "SHOW_REF"):
-                named.add(node.get("function", {}).get("function_name", "DESCRIBE"))
-    return named - own
+    for node in _nodes(tree):
+        own.update(entry["key"] for entry in node.get("cte_map", {}).get("map", ()))
+        if node.get("type") == "BASE_TABLE":
+            parts = (node["catalog_name"], node["schema_name"], node["table_name"])
+            named.add(".".join(filter(None, parts)))
+        elif node.get("type") in ("TABLE_FUNCTION", "SHOW_REF"):
+            called.add(node.get("function", {}).get("function_name", "DESCRIBE"))
+    return (named - own) | called
 
 
 def _brief(error: Exception) -> str:

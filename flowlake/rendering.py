@@ -19,6 +19,7 @@ import polars as pl
 
 from flowlake.errors import StorageError, UsageError
 from flowlake.fields import COLUMNS
+from flowlake.wording import visible
 
 if TYPE_CHECKING:
     from flowlake.compacting import Compaction
@@ -39,8 +40,11 @@ CODES = {each.column for each in COLUMNS if each.type == "int32"} | {
 COLOURS = {"ACCEPT": "green", "REJECT": "red"}
 """Verdicts to tell apart at a glance, on a terminal."""
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""What a raw line may hold and a terminal must not be sent."""
+FORMULA = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+"""How a text begins that a spreadsheet would run (OWASP, "CSV Injection")."""
+
+NUMBER = r"^[+-][0-9.]*$"
+"""What begins so and is none: a number, or the ``-`` of AWS."""
 
 
 class Format(StrEnum):
@@ -129,7 +133,10 @@ def _put(file: BinaryIO, body: bytes | memoryview) -> None:
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with what CSV cannot hold as text: lists and structs as JSON, bytes in hex."""
+    """The frame with what CSV cannot hold as text: lists and structs as JSON, bytes in hex.
+
+    A text that a spreadsheet would run gets an apostrophe before it, which makes it text there.
+    """
     texts = []
     for name, dtype in frame.schema.items():
         if dtype.is_nested():
@@ -145,7 +152,13 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
             )
         elif dtype == pl.Binary:
             texts.append(frame[name].bin.encode("hex"))
-    return frame.with_columns(texts)
+    text = pl.selectors.by_dtype(pl.String, pl.Categorical, pl.Enum).cast(pl.String)
+    run = text.str.contains(FORMULA) & ~text.str.contains(NUMBER)
+    return (
+        frame.with_columns(texts)
+        .with_columns(pl.when(~run).then(text).otherwise(pl.lit("'") + text))
+        .rename(lambda name: re.sub(FORMULA, r"'\g<0>", name))
+    )
 
 
 def _finite(value: Any) -> Any:
@@ -174,7 +187,8 @@ def _iso(value: object) -> str:
 def table_text(frame: pl.DataFrame) -> str:
     """A frame as a plain table: numbers to the right with thousands apart, times in UTC."""
     rows = _texts(frame, cell)
-    widths = [max(map(len, column)) for column in zip(frame.columns, *rows, strict=True)]
+    names = [visible(name) for name in frame.columns]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     right = [dtype.is_numeric() for dtype in frame.dtypes]
     rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
 
@@ -182,7 +196,7 @@ def table_text(frame: pl.DataFrame) -> str:
         padded = zip(texts, widths, right, strict=True)
         return "   ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in padded)
 
-    lines = [line(frame.columns), rule, *map(line, rows)]
+    lines = [line(names), rule, *map(line, rows)]
     return "".join(f" {each}".rstrip() + "\n" for each in lines) + _more(frame)
 
 
@@ -200,7 +214,7 @@ def terminal_text(frame: pl.DataFrame, width: int) -> str:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name, dtype in frame.schema.items():
         justify: Literal["left", "right"] = "right" if dtype.is_numeric() else "left"
-        table.add_column(Text(name), justify=justify, overflow="fold")
+        table.add_column(Text(visible(name)), justify=justify, overflow="fold")
     for row in _texts(frame, human):
         table.add_row(*(Text(text, style=COLOURS.get(text, "")) for text in row))
     console = Console(width=width, force_terminal=True)
@@ -250,7 +264,7 @@ def cell(value: object, column: str = "") -> str:
         case list() | dict():
             return cell(json.dumps(_finite(value), default=_iso))
         case _:
-            return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
+            return visible(str(value))
 
 
 def size(count: float) -> str:

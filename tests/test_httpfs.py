@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 import flowlake as fl
 from flowlake.cli import app
 from flowlake.doors import HTTPFS, PYARROW, collect, reads_s3
-from flowlake.errors import LakeError
+from flowlake.errors import LakeError, UsageError
 from flowlake.samples import write_sample
 from flowlake.storage import delta_options, open_storage
 
 from .conftest import KEY, SECRET, use_key
+from .test_asking_only import quoted
 
 SUMS = (
     "SELECT account_id, region, date, action, count(*) AS records, sum(bytes) AS bytes, "
@@ -85,6 +86,9 @@ def test_a_connection_reads_the_live_files_alone(lake: fl.Lake, httpfs: Path, s3
         ):
             with pytest.raises(duckdb.Error, match=r"disabled|Cannot"):
                 connection.execute(statement)
+        over = f"WITH a AS (COPY (SELECT 1) TO '{quoted(lake.files()[0])}') FROM a"
+        with pytest.raises(UsageError, match=r"one SELECT statement|A CTE needs a SELECT"):
+            lake.sql(over)
         secrets = str(connection.sql("FROM duckdb_secrets()").fetchall())
     assert KEY in secrets
     assert SECRET not in secrets

@@ -1,15 +1,19 @@
 """Frames as text: what a person reads and what a program can trust."""
 
+import csv
 import io
 import json
 import os
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowlake.converting import Report
 from flowlake.errors import StorageError, UsageError
@@ -17,6 +21,7 @@ from flowlake.rendering import (
     SLICE_ROWS,
     TABLE_ROWS,
     Format,
+    _flat,
     cell,
     facts_text,
     report_text,
@@ -101,6 +106,45 @@ def test_a_table_has_an_end() -> None:
 def test_a_raw_line_cannot_steer_the_terminal() -> None:
     assert cell("a\x1b[2Jb\nc\x9b") == "a\\x1b[2Jb\\nc\\x9b"
     assert len(table_text(pl.DataFrame({"text": ["a\nb"]})).splitlines()) == 3
+
+
+@pytest.mark.parametrize("drawn", [table_text, lambda frame: terminal_text(frame, 200)])
+def test_a_name_or_a_cell_cannot_steer_the_terminal(drawn: Callable[[pl.DataFrame], str]) -> None:
+    hostile = "\x1b]0;title\x07 \u202e [red]a[/red] [link=http://192.0.2.1]b[/link] :smile:"
+    text = ESCAPES.sub("", drawn(pl.DataFrame({f"x{hostile}": [f"y{hostile}"]})))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert text.count("[red]a[/red] [link=http://192.0.2.1]b[/link] :smile:") == 2
+
+
+def written_csv(frame: pl.DataFrame, tmp_path: Path) -> str:
+    """What `--format csv` writes of a frame."""
+    write_frame(frame, Format.csv, tmp_path / "frame.csv")
+    return (tmp_path / "frame.csv").read_bytes().decode()
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b"])
+def test_a_spreadsheet_runs_no_cell(start: str, tmp_path: Path) -> None:
+    hostile = f"{start}cmd|' /C calc'!A0"
+    frame = pl.DataFrame({"plain": [hostile], "kind": [hostile], start + "name": [1]})
+    frame = frame.with_columns(pl.col("kind").cast(pl.Categorical))
+    names, cells = csv.reader(io.StringIO(written_csv(frame, tmp_path), newline=""))
+    assert names == ["plain", "kind", f"'{start}name"]
+    assert cells == [f"'{hostile}", f"'{hostile}", "1"]
+
+
+@settings(deadline=None, max_examples=5)
+@given(texts=st.lists(st.text(max_size=12) | st.from_regex(r"[=+@\t\r-].{0,5}"), min_size=20))
+def test_what_a_spreadsheet_would_not_run_is_as_it_was(texts: list[str]) -> None:
+    for text, put in zip(texts, _flat(pl.DataFrame({"text": texts}))["text"], strict=True):
+        runs = text.startswith(tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))
+        harmless = not runs or re.fullmatch(r"[+-][0-9.]*", text)
+        assert put == (text if harmless else f"'{text}")
+
+
+def test_ordinary_values_in_csv_are_as_they_were(tmp_path: Path) -> None:
+    values = ["-", "-1", "+1.5", "10.0.0.1", "2001:db8::1", "eni-1", "a=b", "", None, "ACCEPT"]
+    frame = pl.DataFrame({"text": values, "number": [-1] * len(values)})
+    assert pl.read_csv(io.StringIO(written_csv(frame, tmp_path))).equals(frame)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,11 @@ def test_warnings_of_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         assert run(*words, "-q").err == ""
 
 
+def test_an_error_cannot_steer_the_terminal(run: Run) -> None:
+    done = run("status", "--lake", "no\x1b]0;title\x07\u202elake")
+    assert r"no\x1b]0;title\x07\u202elake" in done.err
+
+
 PRESIGNED = (
     "https://bucket.s3.amazonaws.com/key?X-Amz-Credential=AKIAEXAMPLE%2F20260114&"
     "X-Amz-Security-Token=FwoGtoken&X-Amz-Signature=5d672d79c15b13162d9279b0855cfba6"

@@ -9,6 +9,7 @@ import typer
 from flowlake.cli.completing import FORMATS, one_of
 from flowlake.cli.verbosity import remarks, without_secrets
 from flowlake.errors import UsageError
+from flowlake.wording import visible
 
 if TYPE_CHECKING:
     import polars as pl
@@ -124,7 +125,7 @@ def write(frame: "pl.DataFrame", style: "Format", output: Path | None = None) ->
 
 def say(text: str) -> None:
     """Tell on standard output, at once."""
-    typer.echo(text)
+    typer.echo(visible(text, but="\n\t"))
     sys.stdout.flush()
 
 
@@ -136,4 +137,4 @@ def note(text: str) -> None:
 
 def complain(text: str) -> None:
     """Tell on standard error what is wrong, also where ``--quiet`` is asked for."""
-    typer.echo(without_secrets(text), err=True)
+    typer.echo(visible(without_secrets(text), but="\n\t"), err=True)

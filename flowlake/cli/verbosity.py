@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import IntEnum
 
+from flowlake.wording import visible
+
 LOGGER = logging.getLogger("flowlake")
 
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -81,7 +83,7 @@ class _Formatter(logging.Formatter):
     """A line: time (UTC), level, logger, words. A warning without ``--verbose`` is words alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        words = without_secrets(record.getMessage())
+        words = visible(without_secrets(record.getMessage()), but="\n\t")
         if LOGGER.level > logging.INFO:
             return f"flowlake: {words}"
         at = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
