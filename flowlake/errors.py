@@ -16,7 +16,16 @@
 A message is one sentence or two: what happened, and what to do next.
 """
 
+import re
 from typing import ClassVar
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, or reverses a line by."""
+
+
+def visible(text: str) -> str:
+    """A text that others wrote, such as an object's key, with what is no letter spelt out."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class FlowLakeError(Exception):

@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import re
 import shutil
 import sys
 from collections import Counter
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import polars as pl
 
-from flowlake.errors import StorageError, UsageError
+from flowlake.errors import StorageError, UsageError, visible
 from flowlake.fields import COLUMNS
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ CODES = {each.column for each in COLUMNS if each.type == "int32"} | {
 
 COLOURS = {"ACCEPT": "green", "REJECT": "red"}
 """Verdicts to tell apart at a glance, on a terminal."""
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""What a raw line may hold and a terminal must not be sent."""
 
 
 class Format(StrEnum):
@@ -250,7 +246,7 @@ def cell(value: object, column: str = "") -> str:
         case list() | dict():
             return cell(json.dumps(_finite(value), default=_iso))
         case _:
-            return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
+            return visible(str(value))
 
 
 def size(count: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowlake.cli.completing import FORMATS, one_of
-from flowlake.cli.verbosity import remarks, without_secrets
+from flowlake.cli.verbosity import remarks, told
 from flowlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,4 +136,4 @@ def note(text: str) -> None:
 
 def complain(text: str) -> None:
     """Tell on standard error what is wrong, also where ``--quiet`` is asked for."""
-    typer.echo(without_secrets(text), err=True)
+    typer.echo(told(text), err=True)

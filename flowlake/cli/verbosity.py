@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import IntEnum
 
+from flowlake.errors import visible
+
 LOGGER = logging.getLogger("flowlake")
 
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -59,6 +61,11 @@ def remarks() -> bool:
     return LOGGER.isEnabledFor(logging.WARNING)
 
 
+def told(text: str) -> str:
+    """A text as it is told: without secrets, and a key's control characters spelt out."""
+    return "\n".join(map(visible, without_secrets(text).split("\n")))
+
+
 def without_secrets(text: str) -> str:
     """A text without the signatures of URLs, passwords in them, and keys of the environment."""
     text = _SIGNED.sub(r"\1=…", text)
@@ -81,7 +88,7 @@ class _Formatter(logging.Formatter):
     """A line: time (UTC), level, logger, words. A warning without ``--verbose`` is words alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        words = without_secrets(record.getMessage())
+        words = told(record.getMessage())
         if LOGGER.level > logging.INFO:
             return f"flowlake: {words}"
         at = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
