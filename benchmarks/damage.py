@@ -41,8 +41,46 @@ TOKENS = (
     *(b"9223372036854775808", b"-1", b"1e9", b"9" * 5000, b"253402300800", b"OK", b"\\ud800"),
     *(b"2026-01-14T22:05:00.000Z ", b"\n2026-01-14T22:05:00.000Z \n", b'{"message":"', b'"}'),
     *(b'{"messageType":"CONTROL_MESSAGE","logEvents":[', b'{"events":[', b"]}", b'{"message":5}'),
+    *(b'"message":"twice",', b"\x1b]0;title\x07", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"),
     b"2 123456789010 eni-1 10.0.0.1 10.0.0.2 80 49152 6 3 180 1418530010 1418530070 ACCEPT OK\n",
 )
+LONG = tuple(
+    each * ((1 << 20) // len(each)) for each in (b"x", b"9", b" ", b"1 ", b"a ", b"\n", b"\0")
+)
+"""A megabyte of one thing."""
+
+VALUES = (
+    *(
+        b"1_000",
+        b"+5",
+        b"-0",
+        b"-1",
+        b"1e3",
+        b"0x10",
+        b"007",
+        b"1.0",
+        b"1,000",
+        b"NaN",
+        b"--",
+        b"-",
+    ),
+    *(str(2**power - less).encode() for power in (31, 32, 63, 64) for less in (0, 1)),
+    *("٣".encode(), b"\xef\xbc\x91", b"253402300799", b"253402300800", b"253402300799999"),
+    *(b"fe80::1%eth0", b"::ffff:192.0.2.1", b"192.000.002.001", b"192.0.2", b"2001:DB8::1", b"::"),
+    *(b"../../etc", b"a/b", b"a=b", b"%2e%2e", b"__HIVE_DEFAULT_PARTITION__", b"NULL", b"x" * 300),
+    *(
+        b"\x0b",
+        b"\x0c",
+        b"\xc2\x85",
+        b"\xc2\xa0",
+        b"\xe3\x80\x80",
+        b"\xe2\x80\x8b",
+        b"\xed\xa0\x80",
+        b"\xc0\xaf",
+    ),
+    *(b"\xef\xbb\xbf5", b"5\0", b'"5"', b"'5'", b"OK\r", b"accept", b"ACCEPT\tOK"),
+)
+"""What may stand in the place of one field."""
 ODD = (
     *("null", "true", "0", "-1", "1.5", "NaN", "1" + 4000 * "0", '""', '"-"', "[]", "{}", "[[]]"),
     *('"\\ud800"', '"a\\nb"', '"\\u0000"', '"%s"' % (9000 * "x"), '{"message": null}'),
@@ -63,7 +101,8 @@ def damaged(random: Random, seeds: Sequence[Seed]) -> tuple[Seed, bytes]:
             return seed, random.choice([hurt_footer, hurt_table])(random, content)
         case 1 | 2 | 3 if NOT_WALKED not in content and (documents := json_documents(content)):
             return seed, packed(random, hurt_json(random, documents))
-    return seed, packed(random, hurt(random, content, inflated(other.body)))
+    how = hurt_lines if random.random() < 0.5 else hurt
+    return seed, packed(random, how(random, content, inflated(other.body)))
 
 
 def packed(random: Random, content: bytes) -> bytes:
@@ -75,11 +114,61 @@ def packed(random: Random, content: bytes) -> bytes:
             return _gzip(content[:cut]) + _gzip(content[cut:])
         case 2 if random.random() < 0.2:
             return _gzip(_gzip(content))
+        case 2 if random.random() < 0.5:
+            return hurt_gzip(random, _gzip(content))
     return content
 
 
 def _gzip(content: bytes) -> bytes:
     return gzip.compress(content, 1, mtime=0)
+
+
+def hurt_gzip(random: Random, body: bytes) -> bytes:
+    """Give a gzip other fields in front, or another end."""
+    named = {4: b"\3\0abc", 8: b"../x.log\0", 16: b"a comment\0"}
+    match random.randrange(5):
+        case 0:
+            flags = random.sample(sorted(named), random.randint(1, 3))
+            fields = b"".join(named[flag] for flag in sorted(flags))
+            return body[:3] + bytes([sum(flags)]) + body[4:10] + fields + body[10:]
+        case 1:
+            at = random.randint(1, 8)
+            return (
+                body[:-at]
+                + bytes([body[-at] ^ 1 << random.randrange(8)])
+                + body[len(body) - at + 1 :]
+            )
+        case 2:
+            return body + random.choice([b"\0", b"x", b"\n", GZIP, body[:12], b"\0" * 999])
+        case 3:
+            return body[: -random.randint(1, 9)]
+    return b"\x28\xb5\x2f\xfd" + body
+
+
+def hurt_lines(random: Random, text: bytes, other: bytes) -> bytes:
+    """Damage fields and lines of text: of another object's too, and the header's own."""
+    lines, others = text.split(b"\n"), other.split(b"\n")
+    for _ in range(random.choice([1, 1, 2, 3, 9])):
+        at = random.randrange(len(lines))
+        fields = lines[at].split(b" ")
+        which = random.randrange(len(fields))
+        match random.randrange(9):
+            case 0:
+                lines.insert(at, lines[0])
+            case 1:
+                lines.insert(at, random.choice(others))
+            case 2:
+                del fields[which]
+            case 3:
+                fields.insert(which, random.choice(fields))
+            case 4:
+                random.shuffle(fields)
+            case 5:
+                at, fields = 0, lines[0].split(b" ")[:which]
+            case _:
+                fields[which] = random.choice(VALUES)
+        lines[at] = b" ".join(fields)
+    return random.choice([b"\n", b"\n", b"\n", b"\r\n", b"\r", b"\n\n"]).join(lines)
 
 
 def hurt(random: Random, body: bytes, other: bytes) -> bytes:
@@ -89,6 +178,8 @@ def hurt(random: Random, body: bytes, other: bytes) -> bytes:
         size = random.choice([1, 2, 4, 16, 64, 300, 1 + len(data) // 2])
         at, to = random.randint(0, len(data)), random.randint(0, len(data))
         match random.randrange(10):
+            case 0 if random.random() < 0.1:
+                data[at:at] = random.choice(LONG)
             case 0 | 1 if data:
                 for _ in range(random.choice([1, 1, 2, 8])):
                     data[random.randrange(len(data))] ^= 1 << random.randrange(8)

@@ -127,6 +127,10 @@ def described_networks(access: Access = Access(), regions: Sequence[str] = ()) -
     return frame.sort("region", "vpc_id", "subnet_id", nulls_last=False)
 
 
+_NO_INVENTORY = ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error
+"""What a file that is something else raises when it is read as an inventory."""
+
+
 def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
     """Read interfaces from a file: a frame of ``INVENTORY``.
 
@@ -157,7 +161,7 @@ def read_inventory_file(path: str | os.PathLike[str]) -> pl.DataFrame:
             else:
                 rows = [dict(each) for each in document]
         return _checked(rows, f"file:{os.path.abspath(path)}")  # noqa: PTH100
-    except (ValueError, LookupError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+    except (*_NO_INVENTORY, pl.exceptions.PolarsError) as error:
         raise UsageError(
             f"{path} is no inventory: {error}. CSV or JSON with a column interface_id is expected, "
             "or what `aws ec2 describe-network-interfaces` prints."

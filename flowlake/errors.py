@@ -16,7 +16,19 @@
 A message is one sentence or two: what happened, and what to do next.
 """
 
+import re
 from typing import ClassVar
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, or turns the direction of a line by."""
+
+
+def visible(text: str, but: str = "") -> str:
+    """A text that others wrote, such as an object's key, with control characters spelt out.
+
+    All but these: so it cannot steer a terminal.
+    """
+    return CONTROL.sub(lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text)
 
 
 class FlowLakeError(Exception):

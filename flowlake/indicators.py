@@ -45,7 +45,7 @@ def parse_indicator(text: str) -> Indicator:
         found = ipaddress.ip_network(bare, strict=False)
     except ValueError as error:
         raise UsageError(
-            f"{text!r} cannot be hunted: give an IPv4 or IPv6 address, a network such as "
+            f"{text[:99]!r} cannot be hunted: give an IPv4 or IPv6 address, a network such as "
             "203.0.113.0/24, an interface (eni-…) or an instance (i-…)."
         ) from error
     if found.num_addresses > 1:

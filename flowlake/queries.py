@@ -160,7 +160,10 @@ def equip(connection: "duckdb.DuckDBPyConnection", sql: str | None = None) -> No
 
 @functools.cache
 def _load_file(path: Path) -> Query:
-    return parse_query(path.read_text(encoding="utf-8"), path)
+    try:
+        return parse_query(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import polars as pl
 
-from flowlake.errors import StorageError, UsageError
+from flowlake.errors import StorageError, UsageError, visible
 from flowlake.fields import COLUMNS
-from flowlake.wording import visible
 
 if TYPE_CHECKING:
     from flowlake.compacting import Compaction

@@ -113,7 +113,7 @@ def parse_rules(text: str, place: str = "alarms.toml") -> Rules:
     """
     try:
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number of too many digits
         line = re.search(r"at line (\d+)", str(error))
         where = f"{place}:{line[1]}" if line else place
         raise UsageError(f"{where}: this is not TOML: {error}.") from error

@@ -20,10 +20,6 @@ Finding = Mapping[str, Any]
 SUBJECT = 99
 """SNS: ASCII, no line break, "less than 100 characters long" (Publish, in its API reference)."""
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What a record, a key or a tag may hold and a terminal must not be sent: control characters, and
-those that turn the direction of what follows."""
-
 SLACK_TEXT = 3_000
 """The most characters of a section's text (Slack's reference of blocks)."""
 
@@ -67,11 +63,6 @@ def message(finding: Finding) -> str:
     lines = [f"{name + ':':<14} {_clean(value)}" for name, value in facts.items() if value]
     evidence = f"Its records:\n\n    {_clean(finding['evidence'])}\n"
     return "\n".join([_clean(finding["why"]), "", *lines, "", evidence])
-
-
-def visible(text: str, but: str = "") -> str:
-    """A text whose control characters, but these, are spelled out: it cannot steer a terminal."""
-    return CONTROL.sub(lambda c: c[0] if c[0] in but else repr(c[0])[1:-1], text)
 
 
 def _who(finding: Finding) -> str:

@@ -36,6 +36,9 @@ PLAIN = ("bytes", "srcport", "dstport")
 STATISTICS = ("start_time", "end_time", *BLOOM_COLUMNS, "account_id", "region", "resource_type")
 """Columns whose range and nulls each file's entry in the log always states."""
 
+LONGEST_STATISTIC = 64
+"""Characters of a text that stand in the log: any name of AWS's has fewer."""
+
 SORT_BY = ("interface_id", "srcaddr")
 HOUR = 3_600_000_000
 
@@ -267,13 +270,20 @@ def _statistics(
             continue
         if name in dictionaries:
             values = dictionaries[name].values
-            least[name], most[name] = values[0].as_py(), values[-1].as_py()
+            least[name], most[name] = _bounds(values[0].as_py(), values[-1].as_py())
         else:
             low, high = part[name].min(), part[name].max()
             assert isinstance(low, datetime)
             assert isinstance(high, datetime)
             least[name], most[name] = _instant(low), _instant(high)
     return {"minValues": least, "maxValues": most, "nullCount": nulls}
+
+
+def _bounds(least: str, most: str) -> tuple[str, str]:
+    """Texts of bounded length that all from ``least`` to ``most`` lie between."""
+    if len(most) > LONGEST_STATISTIC:
+        most = most[:LONGEST_STATISTIC] + "\U0010ffff"
+    return least[:LONGEST_STATISTIC], most
 
 
 def _instant(time: datetime) -> str:

@@ -110,6 +110,43 @@ def test_members_longer_than_a_window_follow_short_ones(chunk: int) -> None:
             compression.inflated(body[:-cut], chunk)
 
 
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_more_than_flow_logs_can_be_is_refused(levels: int) -> None:
+    body = b"\n" * (compression.ANY_RATIO + 1)
+    for _ in range(levels):
+        body = gzip.compress(body, 1 if levels == 1 else 9)
+    with pytest.raises(ObjectUnreadable, match=r"bytes of gzip hold more than 268,435,456"):
+        compression.inflated(body)
+
+
+def test_how_well_a_flow_log_may_compress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "ANY_RATIO", 1000)
+    small, well, too_well = (gzip.compress(b"x" * size) for size in (1000, 3000, 9000))
+    assert text_of(small) == b"x" * 1000
+    assert text_of(well) == b"x" * 3000 < b"x" * (compression.MOST_RATIO * len(well))
+    with pytest.raises(ObjectUnreadable, match="bytes of gzip hold more than"):
+        text_of(too_well)
+
+
+def test_gzip_in_gzip_is_held_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = Random(5).randbytes(3000)
+    body = gzip.compress(gzip.compress(noise))
+    held = []
+
+    def on_disk(pieces: Iterator[bytes], url: str) -> bytes:
+        held.append(url)
+        return b"".join(pieces)
+
+    monkeypatch.setattr(compression, "on_disk", on_disk)
+    assert text_of(body, 4000) == noise
+    assert held == []
+    assert b"".join(compression.inflated(body, 1000)[0]) == noise
+    assert held
+    monkeypatch.setattr(compression, "NESTED_MOST", 2000)
+    with pytest.raises(ObjectUnreadable, match=r"gzip in gzip of more than 2,000 bytes"):
+        compression.inflated(body, 1000)
+
+
 def test_header_fields_and_empty_members() -> None:
     named = b"\x1f\x8b\x08\x1c" + bytes(6) + b"\x03\0abc" + b"name.log\0" + b"comment\0"
     raw = zlib.compressobj(9, zlib.DEFLATED, -15)

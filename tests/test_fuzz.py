@@ -10,6 +10,7 @@ import pytest
 from benchmarks import fuzz
 from benchmarks.fuzz import Finding
 from benchmarks.judging import Seed, check, read, understood
+from flowlake.reading import messages
 
 FINDINGS = Path(__file__).parent / "data" / "findings"
 
@@ -22,6 +23,7 @@ LINES_AND_ROWS: dict[str, tuple[int, int] | None] = {
     "json-number-of-5000-digits": (3, 2),
     "json-separator-in-message": (3, 2),
     "json-stray-quote": (3, 2),
+    "json-without-a-message": None,
     "parquet-binary-not-utf-8": (2, 1),
     "parquet-column-metadata": (1, 0),
     "parquet-date-of-no-calendar": (2, 2),
@@ -37,6 +39,7 @@ LINES_AND_ROWS: dict[str, tuple[int, int] | None] = {
     "parquet-text-not-utf-8": (2, 1),
     "parquet-time-of-no-calendar": (2, 1),
     "text-byte-order-mark-in-a-record": (1, 1),
+    "text-header-of-3000-fields": None,
     "text-no-break-space": (1, 1),
     "text-number-of-5000-digits": (2, 1),
     "text-record-above-the-header": (2, 1),
@@ -56,6 +59,17 @@ def test_what_was_found_stays_repaired(name: str) -> None:
     found = read(seed, seed.body)
     counts = sum(batch.lines for batch in found), sum(batch.flows.height for batch in found)
     assert (counts if found else None) == LINES_AND_ROWS[name]
+
+
+def test_documents_that_do_not_end_are_not_read_again_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(messages, "IN_VAIN", 50_000)
+    good = b'{"message":"2 123456789010 eni-1 - - - - - - - 1 2 - NODATA"}'
+    body = good + b'{"message":[' * 500 + b"1," * 9000 + b"\n" + good
+    found = read(Seed("text", b""), body)
+    assert sum(batch.flows.height for batch in found) == 2
+    assert sum(batch.lines for batch in found) < 10
 
 
 @pytest.fixture(scope="module")

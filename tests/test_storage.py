@@ -388,10 +388,39 @@ def test_a_folder_that_cannot_be_listed_is_an_error(
         listing(str(tmp_path))
 
 
-def test_a_name_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+def test_a_name_that_is_no_text_is_listed_and_cannot_be_read(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).write_bytes(b"x")
-    with pytest.raises(StorageError, match=r"caf\\udce9' is not UTF-8: rename it"):
-        listing(str(tmp_path))
+    [row] = listing(str(tmp_path)).to_dicts()
+    assert (row["url"], row["etag"]) == (f"{tmp_path}/caf\\xe9", "")
+    with pytest.raises(StorageError, match=r"caf\\xe9: its name is not UTF-8, rename it"):
+        open_storage(row["url"]).get(row["url"], row["etag"])
+
+
+def test_links_that_lead_nowhere_are_no_objects(tmp_path: Path) -> None:
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a.log").write_bytes(b"x")
+    (tmp_path / "link.log").symlink_to("a.log")
+    assert [Path(url).name for url in listing(str(tmp_path))["url"]] == ["a.log", "link.log"]
+
+
+def test_a_file_that_cannot_be_looked_at_is_listed_and_the_others_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_bytes(b"x")
+    stat = os.stat
+
+    def denied(path: Any, **named: Any) -> Any:
+        if str(path).endswith("/a.log"):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, **named)
+
+    monkeypatch.setattr(os, "stat", denied)
+    assert listing(str(tmp_path))["etag"].to_list()[0] == ""
+    assert listing(str(tmp_path)).height == 2
 
 
 @pytest.mark.parametrize("body", ["text, not bytes", b"x"], ids=["fails writing", "fails renaming"])

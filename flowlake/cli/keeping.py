@@ -27,7 +27,7 @@ from flowlake.cli.options import (
     write,
 )
 from flowlake.cli.tending import compacted
-from flowlake.errors import UsageError
+from flowlake.errors import UsageError, visible
 
 if TYPE_CHECKING:
     import polars as pl
@@ -413,7 +413,7 @@ def _show_report(report: "Report", lake: str, style: "Format") -> None:
     from flowlake.rendering import report_text
 
     for url, reason in (*report.failures, *report.unreadables):
-        complain(f"could not read {url}: {reason}")
+        complain(visible(f"could not read {url}: {reason}"))
     if style != "table":
         facts = asdict(report)
         for name in ("failures", "unreadables", "skipped"):

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowlake.cli.completing import FORMATS, one_of
-from flowlake.cli.verbosity import remarks, without_secrets
-from flowlake.errors import UsageError
-from flowlake.wording import visible
+from flowlake.cli.verbosity import remarks, told
+from flowlake.errors import UsageError, visible
 
 if TYPE_CHECKING:
     import polars as pl
@@ -137,4 +136,4 @@ def note(text: str) -> None:
 
 def complain(text: str) -> None:
     """Tell on standard error what is wrong, also where ``--quiet`` is asked for."""
-    typer.echo(visible(without_secrets(text), but="\n\t"), err=True)
+    typer.echo(told(text), err=True)

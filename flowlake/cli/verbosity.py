@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import IntEnum
 
-from flowlake.wording import visible
+from flowlake.errors import visible
 
 LOGGER = logging.getLogger("flowlake")
 
@@ -61,6 +61,11 @@ def remarks() -> bool:
     return LOGGER.isEnabledFor(logging.WARNING)
 
 
+def told(text: str) -> str:
+    """A text as it is told: without secrets, and a key's control characters spelt out."""
+    return visible(without_secrets(text), but="\n\t")
+
+
 def without_secrets(text: str) -> str:
     """A text without the signatures of URLs, passwords in them, and keys of the environment."""
     text = _SIGNED.sub(r"\1=…", text)
@@ -83,7 +88,7 @@ class _Formatter(logging.Formatter):
     """A line: time (UTC), level, logger, words. A warning without ``--verbose`` is words alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        words = visible(without_secrets(record.getMessage()), but="\n\t")
+        words = told(record.getMessage())
         if LOGGER.level > logging.INFO:
             return f"flowlake: {words}"
         at = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from isal import igzip_lib
 
 from flowlake.errors import ObjectUnreadable
-from flowlake.storage import Body
+from flowlake.storage import Body, on_disk
 
 CHUNK = 64 << 20
 """Text is parsed in pieces of about this many bytes."""
@@ -22,6 +22,12 @@ NESTED_LEVELS = 2
 NESTED_MOST = 512 << 20
 """Bytes of gzip inside gzip that are held to be inflated once more."""
 
+MOST_RATIO = 100
+"""Flow logs are 5 to 20 times as long as their gzip, and deflate can make that 1,032 times."""
+
+ANY_RATIO = 256 << 20
+"""Bytes of content up to which it does not matter how small their gzip is."""
+
 
 def inflated(body: Body, chunk: int = CHUNK) -> tuple[Iterator[bytes], int]:
     """The object's content in pieces of about a chunk, and its longest line's length.
@@ -32,7 +38,7 @@ def inflated(body: Body, chunk: int = CHUNK) -> tuple[Iterator[bytes], int]:
     length of a line that crosses pieces measured: else it is 0, and no line is longer than a chunk.
 
     Raises:
-        ObjectUnreadable: for gzip that is truncated or corrupt.
+        ObjectUnreadable: for gzip that is truncated or corrupt, or holds more than flow logs can.
     """
     pieces = _pieces(body, chunk)
     head, size = [], 0
@@ -95,21 +101,40 @@ def _longest_line(pieces: Iterable[bytes]) -> int:
     return max(longest, length)
 
 
-def _pieces(body: Body, chunk: int, nested: int = 0) -> Iterator[bytes]:
+def _pieces(body: Body, chunk: int) -> Iterator[bytes]:
     if body[:2] != GZIP_MAGIC:
         return _slices(body, chunk)
-    pieces = _gunzip(body, chunk)
-    first = next(pieces, b"")
-    if not first.startswith(GZIP_MAGIC):
-        return itertools.chain([first], pieces)
-    if nested == NESTED_LEVELS:
-        raise ObjectUnreadable("gzip in gzip in gzip without end")
-    inner = bytearray(first)
+    most = max(ANY_RATIO, MOST_RATIO * len(body))
+    bomb = f"no flow log: {len(body):,} bytes of gzip hold more than {most:,}"
+    for _ in range(NESTED_LEVELS + 1):
+        pieces = _at_most(most, _gunzip(body, chunk), bomb)
+        first = next(pieces, b"")
+        pieces = itertools.chain([first], pieces)
+        if not first.startswith(GZIP_MAGIC):
+            return pieces
+        inner = f"gzip in gzip of more than {NESTED_MOST:,} bytes"
+        body = _held(_at_most(NESTED_MOST, pieces, inner), chunk)
+    raise ObjectUnreadable("gzip in gzip in gzip without end")
+
+
+def _at_most(most: int, pieces: Iterable[bytes], reason: str) -> Iterator[bytes]:
     for piece in pieces:
-        inner += piece
-        if len(inner) > NESTED_MOST:
-            raise ObjectUnreadable(f"gzip in gzip of more than {NESTED_MOST:,} bytes")
-    return _pieces(bytes(inner), chunk, nested + 1)
+        most -= len(piece)
+        if most < 0:
+            raise ObjectUnreadable(reason)
+        yield piece
+
+
+def _held(pieces: Iterator[bytes], chunk: int) -> Body:
+    """Gzip that lay in gzip: on disk, if it is longer than the text that is parsed at once."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size > chunk:
+            return on_disk(itertools.chain(held, pieces), "gzip in gzip")
+    return b"".join(held)
 
 
 def _slices(body: Body, chunk: int) -> Iterator[bytes]:

@@ -19,8 +19,11 @@ REJECTS: dict[str, pl.DataType] = {
 """A rejected line: its number in the object from 1 (null: the whole object), why, and the text."""
 
 HEADER_LINE = re.compile(
-    rb"^[ \t]*[a-z][a-z0-9-]*(?:[ \t]+[a-z][a-z0-9-]*)*[ \t\r]*$", re.MULTILINE
+    rb"^[ \t]*+[a-z][a-z0-9-]*+(?:[ \t]++[a-z][a-z0-9-]*+)*+[ \t\r]*+$", re.MULTILINE
 )
+LONGEST_HEADER = 1 << 14
+"""Bytes of a header: one of all fields has two thousand."""
+
 Format = tuple[Field, ...]
 """The fields of a record, in its order."""
 
@@ -83,7 +86,7 @@ def header(line: bytes, above: Format | None = None) -> Format | None:
     The object's first line is a header if it names one known field. Below other lines, where a
     record of text alone may look like one, it repeats the header above or knows most of its names.
     """
-    if HEADER_LINE.fullmatch(line) is None:
+    if len(line) > LONGEST_HEADER or HEADER_LINE.fullmatch(line) is None:
         return None
     fields = tuple(field_for(name.decode()) for name in line.split())
     known = sum(field.version > 0 for field in fields)

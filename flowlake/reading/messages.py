@@ -29,6 +29,19 @@ JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
 NEXT = re.compile(r'\n|\{\s*"(?:message|messageType|logEvents|events|id|timestamp|logStreamName)"')
 """Where reading goes on after a piece that is not JSON: a line, a document, an event in it."""
 
+LINE = re.compile(r"\n")
+IN_VAIN = 8 * CHUNK
+"""Characters that are read in vain for documents that do not end; then only lines are tried."""
+
+DEEP = 1 << 16
+"""Characters that nesting too deep counts for: how far it was read is not known."""
+
+OBJECT = 64
+"""Bytes that a text takes in memory besides its own."""
+
+WITHOUT = 1000
+"""Documents without a message after which none is looked for."""
+
 BETWEEN = re.compile(r"[\s,\ufeff]*")
 NOT_JSON = "not JSON"
 _DECODER = json.JSONDecoder(strict=False)
@@ -91,8 +104,11 @@ class _Messages:
                 self._number += 1
                 if isinstance(found, _Broken):
                     self.broken.append((self._number, found.reason, found.text[:LONGEST_REJECT]))
+                    size += len(self.broken[-1][2]) + OBJECT
                 lines.append("" if isinstance(found, _Broken) else found)
-                size += len(lines[-1]) + 1
+                size += len(lines[-1]) + OBJECT
+            if self.shape is None and len(self.broken) >= WITHOUT:
+                break
             if size > CHUNK and self.shape is not None:
                 yield _text(lines)
                 lines, size = [], 0
@@ -133,7 +149,7 @@ class _Messages:
 
     def _documents(self) -> Iterator[Any]:
         decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
-        text, at = "", 0
+        text, at, vain = "", 0, 0
         more, size = io.StringIO(), 0
         for piece in itertools.chain(self._pieces, [b""]):
             size += more.write(decode(piece, final=not piece))
@@ -144,11 +160,12 @@ class _Messages:
             while (at := _end(BETWEEN, text, at)) < len(text):
                 try:
                     document, at = _document(text, at)
-                except (ValueError, RecursionError):  # a number of too many digits is a ValueError
+                except (ValueError, RecursionError) as error:  # ValueError: of too many digits, too
                     if piece and len(text) - at < CHUNK:
                         break
                     begin = at
-                    match = NEXT.search(text, at + 1)
+                    vain += getattr(error, "pos", begin + DEEP) - begin
+                    match = (NEXT if vain < IN_VAIN else LINE).search(text, at + 1)
                     at = match.start() if match else len(text)
                     document = _Broken(NOT_JSON, text[begin:at])
                 yield document

@@ -86,7 +86,7 @@ def _read_pieces(
     while at < len(text):
         end = text.rfind(b"\n", at, at + PIECE) + 1 or text.index(b"\n", at) + 1
         piece = text[at:end]
-        if (batch := read_plain(piece, fields)) is not None:
+        if (batch := read_plain(b"" if piece.isspace() else piece, fields)) is not None:
             yield fields, batch
         else:
             for latest, part in read_carefully(piece, fields, line_number):

@@ -14,7 +14,7 @@ import polars as pl
 
 from flowlake.errors import ObjectUnreadable
 from flowlake.reading.compression import GZIP_MAGIC, inflated
-from flowlake.reading.formats import Format, header, names_twice
+from flowlake.reading.formats import LONGEST_HEADER, Format, header, names_twice
 from flowlake.reading.naming import RawObject, named, names_of_each
 from flowlake.reading.text import read_plain
 from flowlake.storage import Body
@@ -24,8 +24,6 @@ SMALL = 4 << 20
 
 TOGETHER = 8 << 20
 """Bytes of text that are held to be parsed at once."""
-
-LONGEST_HEADER = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,10 @@ def read_baseline(place: str | os.PathLike[str], access: Access = Access()) -> B
         regions = [(each["account_id"], each["region"]) for each in document["regions"]]
         rows = [_row(each) for each in document["flow_logs"]]
         frame = pl.DataFrame(rows, schema=FLOW_LOGS)
-    except (ValueError, LookupError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+        pl.exceptions.PolarsError,
+    ) as error:
         raise UsageError(
             f"{place} is no baseline: {str(error) or type(error).__name__}. "
             "`flowlake setup check --save-baseline FILE` writes one."

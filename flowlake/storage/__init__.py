@@ -28,6 +28,7 @@ from flowlake.storage.places import (
     is_log_group,
     is_pattern,
     is_remote,
+    on_disk,
 )
 from flowlake.storage.stdin import Stdin
 from flowlake.storage.wildcards import Wildcards
@@ -54,6 +55,7 @@ __all__ = [
     "is_log_group",
     "is_pattern",
     "is_remote",
+    "on_disk",
     "open_source",
     "open_storage",
     "s3_filesystem",

@@ -8,7 +8,7 @@ key itself (seen by others with keys such as ``%2B%20``; AWS's guide does not sa
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -22,11 +22,14 @@ def documents(text: str) -> Iterator[Any]:
     """The JSON documents that follow each other in a text, with or without line ends between.
 
     Raises:
-        JSONDecodeError: where the text is not JSON.
+        ValueError: where the text is not JSON, or JSON that Python has no room for.
     """
     decoder, text, at = JSONDecoder(), text.strip(), 0
     while at < len(text):
-        found, at = decoder.raw_decode(text, at + text[at].isspace())
+        try:
+            found, at = decoder.raw_decode(text, at + text[at].isspace())
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
         yield found
 
 
@@ -67,7 +70,7 @@ def _events(message: Any) -> Iterator[tuple[str, str | None]]:
         case str():
             try:
                 yield from _events(list(documents(message)))
-            except JSONDecodeError:
+            except ValueError:
                 yield OTHER, None
         case dict():
             yield OTHER, None

@@ -1,6 +1,7 @@
 """The local disk."""
 
 import contextlib
+import errno
 import os
 import stat
 import uuid
@@ -45,23 +46,22 @@ class Folder:
 
     @staticmethod
     def _row(path: str) -> Listed | None:
+        if (spelt := os.fsencode(path).decode(errors="backslashreplace")) != path:
+            return spelt, 0, "", datetime.now(UTC)
         try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise StorageError(f"The file name {path!a} is not UTF-8: rename it.") from error
-        with contextlib.suppress(FileNotFoundError):
             found = os.stat(path)  # noqa: PTH116 - a Path for each file takes as long again
-            if stat.S_ISREG(found.st_mode):  # a pipe would never end
-                modified = datetime.fromtimestamp(found.st_mtime, UTC)
-                return path, found.st_size, _local_etag(found), modified
-        return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                return None
+            return path, 0, "", datetime.now(UTC)  # reading it will say why
+        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+            return None
+        modified = datetime.fromtimestamp(found.st_mtime, UTC)
+        return path, found.st_size, _local_etag(found), modified
 
     def head(self, url: str) -> Listed | None:
         """The row that a listing has of the file; None if there is none to be seen."""
-        try:
-            return self._row(url)
-        except OSError:  # reading it will say why
-            return None
+        return self._row(url)
 
     def get(self, url: str, etag: str | None = None) -> Body:
         """Read the file; it must be what was listed before and after the read."""
@@ -71,7 +71,10 @@ class Folder:
                 body = on_disk(iter(lambda: file.read(PIECE), b""), url) if large else file.read()
                 now = _local_etag(os.fstat(file.fileno()))
         except OSError as error:
-            raise StorageError(f"Cannot read {url}: {error.strerror}.") from error
+            reason = error.strerror
+            if etag == "" and "\\x" in url:
+                reason = "its name is not UTF-8, rename it"
+            raise StorageError(f"Cannot read {url}: {reason}.") from error
         if etag is not None and now != etag:
             raise StorageError(f"{url} changed while it was being read: run again.")
         return body

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from json import JSONDecodeError
 
 import polars as pl
 
@@ -112,7 +111,7 @@ class ObjectList:
         elif first[:1] in ("{", "["):
             try:
                 messages = list(documents(text))
-            except JSONDecodeError as error:
+            except ValueError as error:
                 raise _unknown(file, f"JSON, and {error}") from error
             if isinstance(messages[0], dict) and "sourceBucket" in messages[0]:
                 yield from from_manifest(messages[0], self._get)

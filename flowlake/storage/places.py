@@ -137,7 +137,10 @@ def _local(text: str) -> Path:
         raise UsageError(
             f"{text!r} is not a place FlowLake reads: use s3://…, cloudwatch://… or a local path."
         )
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{text!r} is in no home that there is: write ./{text}.") from error
 
 
 def on_disk(pieces: Iterable[bytes], url: str) -> Body:
