@@ -105,7 +105,7 @@ def test_what_writes(
         ("query", "top_talkers", "-o", "{disk}/answer.parquet", "--format", "parquet"),
         ("sql", "FROM flows", "-o", "{disk}/answer.json", "--format", "json"),
         ("hunt", "10.0.0.0/8", "-o", "{disk}/answer.csv", "--format", "csv"),
-        ("report", "{disk}/report.html", "--queries", "top_talkers"),
+        pytest.param(("report", "{disk}/report.html"), marks=pytest.mark.long),
         ("connect", "{disk}/lake.duckdb"),
         ("sample", "{disk}/bucket"),
     ],

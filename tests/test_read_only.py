@@ -12,7 +12,8 @@ from flowlake.storage import open_storage
 from tests.conftest import READER, use_key
 from tests.test_alarms import rules
 from tests.test_cli import Run, run
-from tests.test_crashes import scanned_on
+from tests.test_crashes import in_small_files, scanned_on
+from tests.test_exactly_once import put, raw_object
 
 __all__ = ["run"]
 
@@ -23,6 +24,7 @@ def lake(
 ) -> Iterator[str]:
     """A lake with findings, with raw objects that are new to it, and with files to merge."""
     stage = tmp_path / "stage"
+    in_small_files(str(stage), tmp_path)
     scanned_on(str(stage), tmp_path)
     rules(tmp_path)
     if request.param == "s3":
@@ -52,7 +54,6 @@ READS = (
     ("status",),
     ("verify", "{stage}/raw"),
     ("verify", "{stage}/raw", "--deep"),
-    ("report", "report.html", "--queries", "top_talkers"),
     ("connect", "there.duckdb"),
     ("alarms", "findings"),
     ("alarms", "show", "{finding}"),
@@ -72,8 +73,6 @@ WRITES = (
 
 
 def test_all_commands(lake: str, run: Run, tmp_path: Path) -> None:
-    from tests.test_exactly_once import put, raw_object
-
     key, body = raw_object(70)
     put(str(tmp_path / "new"), key, body)
     (tmp_path / "interfaces.csv").write_text("interface_id,name\neni-1,web\n")
@@ -97,3 +96,11 @@ def test_all_commands(lake: str, run: Run, tmp_path: Path) -> None:
         assert "Read-only file system" in err or "access is denied" in err, (words, err)
         assert ("s3:" in err) == lake.startswith("s3://"), (words, err)
     assert flowlake.open_lake(lake).status() == before
+
+
+@pytest.mark.long
+def test_a_report(lake: str, run: Run) -> None:
+    """It takes long: it is every question."""
+    done = run("report", "report.html", "--lake", lake)
+    assert done.code == 0, done.err
+    assert Path("report.html").stat().st_size
