@@ -256,4 +256,4 @@ def test_a_value_becomes_a_folder_of_the_lake_or_a_reject(tmp_path: Path) -> Non
     ]
     assert [{*rows} for rows in answers] == [expected] * 3
     for each in FOLDERS:
-        assert lake.flows(account=each, region=each).collect().height == 1, each
+        assert lake.flows().filter(account_id=each, region=each).collect().height == 1, each
