@@ -67,6 +67,7 @@ def damaged(text: str) -> dict[str, bytes]:
         "another document": b"[null, 5, [], {}]",
         "null": b"null",
         "lone surrogate": body.replace(b"a", b"\\ud800"),
+        "a key of half a character": body.replace(b'"k"', b'"\\ud800"'),
         "PNG": b"\x89PNG\r\n\x1a\n" + bytes(99),
         "Parquet": b"PAR1" + bytes(99) + b"PAR1",
         "ORC": b"ORC" + bytes(99),
@@ -76,6 +77,7 @@ def damaged(text: str) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("no_aws")
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     read, text = READERS[name]

@@ -106,7 +106,7 @@ def there(place: str) -> list[str]:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=place[5:], Prefix="raw/")
     keys = [each["Key"] for page in pages for each in page.get("Contents", [])]
     client.close()
-    return sorted(key.removeprefix("raw/") for key in keys)
+    return sorted(key.removeprefix("raw/") for key in keys if key != "raw/")
 
 
 def test_any_name_is_converted_once_and_shown(
@@ -148,7 +148,6 @@ def test_a_list_may_name_them(place: str, puts: Callable[[str, str], None], tmp_
         "#",
         "*",
         "[x]",
-        "\\",
         "'\"",
         "new\nline",
         "\x1b[31m",
@@ -256,4 +255,4 @@ def test_a_value_becomes_a_folder_of_the_lake_or_a_reject(tmp_path: Path) -> Non
     ]
     assert [{*rows} for rows in answers] == [expected] * 3
     for each in FOLDERS:
-        assert lake.flows(account=each, region=each).collect().height == 1, each
+        assert lake.flows().filter(account_id=each, region=each).collect().height == 1, each

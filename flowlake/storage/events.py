@@ -53,9 +53,9 @@ def _events(message: Any) -> Iterator[tuple[str, str | None]]:
     """The kind of each event, and the object that it speaks of."""
     match message:
         case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
-            yield str(message.get("eventName")), f"s3://{bucket}/{unquote_plus(key)}"
+            yield str(message.get("eventName")), _url(bucket, unquote_plus(key))
         case {"detail": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
-            yield str(message.get("detail-type")), f"s3://{bucket}/{key}"
+            yield str(message.get("detail-type")), _url(bucket, key)
         case {"Event": "s3:TestEvent"}:
             yield _TEST, None
         case (
@@ -79,3 +79,9 @@ def _events(message: Any) -> Iterator[tuple[str, str | None]]:
                 yield from _events(each)
         case _:
             yield OTHER, None
+
+
+def _url(bucket: str, key: str) -> str | None:
+    """None for half a character, which JSON can spell and no key has."""
+    url = f"s3://{bucket}/{key}"
+    return url if url == url.encode(errors="replace").decode() else None

@@ -46,17 +46,18 @@ class Folder:
 
     @staticmethod
     def _row(path: str) -> Listed | None:
-        if (spelt := os.fsencode(path).decode(errors="backslashreplace")) != path:
-            return spelt, 0, "", datetime.now(UTC)
+        spelt = os.fsencode(path).decode(errors="backslashreplace")
         try:
             found = os.stat(path)  # noqa: PTH116 - a Path for each file takes as long again
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP):
                 return None
-            return path, 0, "", datetime.now(UTC)  # reading it will say why
+            return spelt, 0, "", datetime.now(UTC)  # reading it will say why
         if not stat.S_ISREG(found.st_mode):  # a pipe would never end
             return None
         modified = datetime.fromtimestamp(found.st_mtime, UTC)
+        if spelt != path:
+            return spelt, 0, "", modified
         return path, found.st_size, _local_etag(found), modified
 
     def head(self, url: str) -> Listed | None:
