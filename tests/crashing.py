@@ -177,6 +177,6 @@ def _be_deadly(kill_before: int | None, steps: Path | None) -> None:
 
 def table(url: str) -> str:
     """The table that a URL lies in."""
-    found = re.search(r"/lake/(flows|objects|rejects|findings)\b", url)
+    found = re.search(r"/(flows|objects|rejects|findings)(?:/|$)", url)
     assert found, url
     return found[1]
