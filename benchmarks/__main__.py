@@ -1,7 +1,8 @@
 """`python -m benchmarks [--quick] [SECTION…]`: measure, and write `benchmarks/RESULTS.md`.
 
-Without names, every section. Those that did not run stay on the page as they are. ``--quick`` runs
-them at toy sizes, to see that they run, and writes to a temporary file: its figures mean nothing.
+Without names, every section but the ``LONG`` ones. Those that did not run stay on the page as they
+are. ``--quick`` runs them at toy sizes, to see that they run, and writes to a temporary file: its
+figures mean nothing.
 """
 
 import inspect
@@ -24,10 +25,13 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 TRIED = Path(__file__).with_name("TRIED.md")
 NAMES = (
     *("convert", "remote", "small", "memory", "again", "accounts"),
-    *("queries", "hunt", "grep", "compact", "alarms", "report", "start"),
+    *("queries", "hunt", "grep", "compact", "alarms", "report", "start", "million"),
 )
 SECTIONS = tuple(name for name in NAMES if find_spec(f"benchmarks.{name}"))
 """The modules with a ``section``, in the page's order."""
+
+LONG = ("million",)
+"""Sections that are measured only when they are named."""
 
 PACKAGES = (
     *("flowlake", "duckdb", "polars", "pyarrow", "deltalake", "isal", "obstore", "s3fs"),
@@ -40,7 +44,8 @@ GOAL = re.compile(r"^Goal: (.+): (.+): (\*\*(?:met|missed)\*\*)\.$", re.MULTILIN
 def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else data and servers would stay
     quick = "--quick" in arguments
-    names = [name for name in arguments if name != "--quick"] or list(SECTIONS)
+    names = [name for name in arguments if name != "--quick"]
+    names = names or [name for name in SECTIONS if name not in LONG]
     for name in names:
         if name not in SECTIONS:
             raise SystemExit(f"There is no benchmark {name!r}: {', '.join(SECTIONS)}.")

@@ -103,14 +103,16 @@ def enter(tables: Tables, new: pl.DataFrame) -> None:
         tables.commit(tables.head(), Change(objects=[rows]))
 
 
-def ledger(objects: pl.DataFrame) -> pa.Table:
-    """Rows of the ledger for objects that were converted and hold nothing."""
-    counts = ("lines", "rows", "nodata", "skipdata", "rejected", "misdated")
-    rows = objects.with_columns(
+def ledger(objects: pl.DataFrame, rows: int = 0) -> pa.Table:
+    """Rows of the ledger for objects that were converted and hold so many rows each."""
+    counts = ("nodata", "skipdata", "rejected", "misdated")
+    entries = objects.with_columns(
+        pl.lit(rows, pl.Int64).alias("lines"),
+        pl.lit(rows, pl.Int64).alias("rows"),
         state=pl.lit("converted"),
         shape=pl.lit("text"),
         converted_at=pl.lit(datetime.now(UTC)),
         **{name: pl.lit(0, pl.Int64) for name in counts},
     )
-    whole = pl.concat([pl.DataFrame(OBJECTS.empty_table()), rows], how="diagonal_relaxed")
+    whole = pl.concat([pl.DataFrame(OBJECTS.empty_table()), entries], how="diagonal_relaxed")
     return whole.select(OBJECTS.names).to_arrow().cast(OBJECTS)

@@ -45,9 +45,8 @@ def compare_listing(
         .join(entries, on="url", how="left")
         .join(new, on="url", how="left")
         .with_columns(state=state)
-        .sort("url")
     )
-    differ = compared.filter(pl.col("state").is_in(["missing", "changed"]))
+    differ = compared.filter(pl.col("state").is_in(["missing", "changed"])).sort("url")
     for url, state, etag in differ.select("url", "state", "etag").iter_rows():
         if state == "changed":
             gaps.append(("changed", url, "it has another ETag than what was converted"))

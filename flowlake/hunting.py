@@ -7,7 +7,7 @@ distinct values of each column, so that only what occurs there is fetched.
 
 import ipaddress
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -323,7 +323,7 @@ def _hunted(
             asked = pl.DataFrame(spelt, schema=["indicator", "value"], orient="row")
             asked = asked.cast(pl.String)
             hunted.append(seen.join(asked, on="value").select(list(_HUNTED)))
-        hunted += [_inside(seen, cidr) for cidr in networks]
+        hunted += _inside(seen, networks)
     return pl.concat(hunted).unique(maintain_order=True)
 
 
@@ -375,14 +375,25 @@ def _text_range(cidr: str) -> tuple[str, str] | None:
     return f"{shared}.", f"{shared}/"
 
 
-def _inside(seen: pl.DataFrame, cidr: str) -> pl.DataFrame:
-    """Those of the addresses seen that lie in a network; ``::/0`` leaves IPv4 out."""
-    first, last = network(cidr)
+def _inside(seen: pl.DataFrame, cidrs: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Those of the addresses seen that lie in the networks; ``::/0`` leaves IPv4 out.
+
+    Networks of one size do not overlap, so one join finds them all, however many there are.
+    """
+    of_size: dict[int, list[tuple[str, int]]] = {}
+    for cidr in cidrs:
+        first, last = network(cidr)
+        of_size.setdefault(last - first, []).append((cidr, first))
     number = pl.col("number")
-    inside = number.is_between(pl.lit(first, pl.UInt128), pl.lit(last, pl.UInt128))
-    if first < MAPPED:
-        of_ipv4 = number.is_between(pl.lit(MAPPED, pl.UInt128), pl.lit(MAPPED_END, pl.UInt128))
-        inside &= ~of_ipv4
-    return seen.filter(inside).select(
-        pl.lit(cidr).alias("indicator"), pl.col("place"), pl.col("value")
-    )
+    ipv4 = number.is_between(pl.lit(MAPPED, pl.UInt128), pl.lit(MAPPED_END, pl.UInt128))
+    for rest, networks in of_size.items():
+        start = number - (number & pl.lit(rest, pl.UInt128))
+        wanted = pl.DataFrame(
+            networks, schema={"indicator": pl.String, "first": pl.UInt128}, orient="row"
+        )
+        around_ipv4 = rest > MAPPED_END - MAPPED
+        yield (
+            seen.filter(~ipv4 if around_ipv4 else number.is_not_null())
+            .join(wanted, left_on=start, right_on="first")
+            .select(list(_HUNTED))
+        )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 
-from flowlake.committing import REJECTED, Tables
+from flowlake.committing import Tables
 from flowlake.doors import (
     KINDS,
     TRANSIT_GATEWAY_FLOWS,
@@ -28,14 +28,14 @@ from flowlake.enrichment import Enrichment, register_enrichment
 from flowlake.enrichment import enrichment as given_enrichment
 from flowlake.errors import UsageError
 from flowlake.fields import polars_schema
-from flowlake.files import file_urls, live_files
+from flowlake.files import live_files
 from flowlake.findings import findings
 from flowlake.hunting import HUNTING, hunt, near, summarise
 from flowlake.indicators import Indicator, parse_indicator
 from flowlake.interfaces import inventory
 from flowlake.queries import bind, load_query, run
 from flowlake.query_file import one_select
-from flowlake.status import Status, sum_up
+from flowlake.status import Status, rejects, sum_up
 from flowlake.storage import Access, canonical, delta_options, is_remote
 from flowlake.window import Window, before, parse_time, window
 
@@ -179,20 +179,7 @@ class Lake:
 
     def rejects(self) -> pl.DataFrame:
         """The lines and objects that could not be read, with ``url`` of the object they lie in."""
-        files = file_urls(self._tables.table("rejects"))
-        ledger = self._tables.ledger()
-        live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
-        if not files:
-            rejects = pl.DataFrame(schema=pl.Schema(REJECTED))
-        else:
-            rejects = pl.read_parquet(
-                files,
-                storage_options=delta_options(self.url, self._tables.access),
-                hive_partitioning=False,
-            )
-        return rejects.join(live.select("object_id", "url"), on="object_id").sort(
-            "url", "line_number", nulls_last=False
-        )
+        return rejects(self._tables).sort("url", "line_number", nulls_last=False).collect()
 
     def findings(self) -> pl.DataFrame:
         """What the alarms found, newest first; columns as ``findings.FINDINGS``."""

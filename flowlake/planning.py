@@ -235,13 +235,11 @@ def _name() -> pl.Expr:
 
 def unlisted(live: pl.DataFrame, listing: pl.DataFrame) -> pl.DataFrame:
     """The ledger's objects that are not listed any more, neither where they were nor as a copy."""
+    gone = live.join(listing, on="url", how="anti")
+    if gone.is_empty():
+        return gone
     names = listing.select(name=_name()).filter(pl.col("name").is_not_null())
-    return (
-        live.with_columns(name=_name())
-        .join(listing, on="url", how="anti")
-        .join(names, on="name", how="anti")
-        .drop("name")
-    )
+    return gone.with_columns(name=_name()).join(names, on="name", how="anti").drop("name")
 
 
 def _object_id(url: str, etag: str, replaces: int | None) -> int:

@@ -7,9 +7,11 @@ from datetime import date, datetime
 import deltalake
 import polars as pl
 
-from flowlake.committing import APPLICATION, Tables
+from flowlake.committing import APPLICATION, REJECTED, Tables
 from flowlake.compacting import TARGET_ROWS, merges
 from flowlake.fields import COLUMNS
+from flowlake.files import file_urls
+from flowlake.storage import delta_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,21 @@ def sum_up(
             name for name in columns if name not in {each.column for each in COLUMNS}
         ),
     )
+
+
+def rejects(tables: Tables) -> pl.LazyFrame:
+    """The lines and objects that could not be read, with the ``url`` of their object. Lazy."""
+    ledger = tables.ledger().lazy()
+    live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
+    files = file_urls(tables.table("rejects"))
+    rows = pl.LazyFrame(schema=pl.Schema(REJECTED))
+    if files:
+        rows = pl.scan_parquet(
+            files,
+            storage_options=delta_options(tables.url, tables.access),
+            hive_partitioning=False,
+        )
+    return rows.join(live.select("object_id", "url"), on="object_id")
 
 
 def _extreme(files: pl.DataFrame, column: str, *, first: bool) -> datetime | None:

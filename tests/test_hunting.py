@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import duckdb
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 import flowlake
 from flowlake import hunting
+from flowlake.addresses import address_number, network
 from flowlake.cli import app
 from flowlake.doors import collect
 from flowlake.errors import LakeError, UsageError
@@ -167,6 +169,34 @@ def test_an_address_behind_nat(lake: flowlake.Lake) -> None:
 )
 def test_networks(lake: flowlake.Lake, network: str, seconds: list[int]) -> None:
     assert [second for _, _, second in found(lake, network)] == seconds
+
+
+def test_many_networks_are_looked_up_together() -> None:
+    """One look for each size of network, however many there are, and every address inside."""
+    random = Random(7)
+    numbers = [random.getrandbits(bits) for bits in (32, 128) for _ in range(200)]
+    cidrs = {"::/0", "0.0.0.0/0", "::/96", "::ffff:0:0/96", "::ffff:0:0/95"}
+    for number in numbers:
+        bits = 128 if number >> 32 else 32
+        length = random.choice((8, 16, bits // 2, bits))
+        kind = ipaddress.IPv6Network if bits == 128 else ipaddress.IPv4Network
+        cidrs.add(str(kind((number, length), strict=False)))
+    near = [number ^ random.getrandbits(12) for number in numbers]
+    texts = [str(ipaddress.ip_address(number)) for number in (*near, 0, 1, 2**32 - 1)] + ["none"]
+    seen = pl.DataFrame({"place": "srcaddr", "value": texts}).unique()
+    seen = seen.with_columns(number=address_number(pl.col("value")))
+    frames = list(hunting._inside(seen, sorted(cidrs)))
+    sizes = {network(cidr).last - network(cidr).first for cidr in cidrs}
+    assert len(frames) == len(sizes) < 12
+    mapped = [ipaddress.ip_network(cidr) for cidr in ("0.0.0.0/0", "::ffff:0:0/96")]
+    expected = set()
+    for cidr in cidrs:
+        wanted = ipaddress.ip_network(cidr)
+        for text in set(texts) - {"none"}:
+            address = ipaddress.ip_address(text)
+            if address in wanted or (wanted == mapped[1] and address in mapped[0]):
+                expected.add((cidr, "srcaddr", text))
+    assert set(pl.concat(frames).rows()) == expected
 
 
 def test_a_record_within_a_network_is_there_once(lake: flowlake.Lake) -> None:

@@ -13,6 +13,7 @@ import pytest
 import flowlake
 from flowlake import committing, tasks
 from flowlake.errors import StorageError, UsageError
+from flowlake.status import rejects
 from flowlake.verifying import verify
 from tests.test_cli import Run, run
 from tests.test_exactly_once import put, raw_object
@@ -210,3 +211,18 @@ def test_the_inspect_command(run: Run, tmp_path: Path) -> None:
     assert done.code == 2
     assert "more than one object" in done.err
     assert run("inspect", raw / "none.log").code == 1
+
+
+def test_status_reads_no_rejected_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be millions: of the rejects it reads what stands for objects, and no text."""
+    put(str(tmp_path), "custom.log", CUSTOM)
+    lake = str(tmp_path / "lake")
+    flowlake.convert(tmp_path / "raw", lake=lake, workers=1)
+    monkeypatch.setattr(flowlake.Lake, "rejects", pytest.fail)
+    assert "custom.log   records of 5 fields" in run("status", "--lake", lake).out
+    wanted = rejects(committing.Tables(lake)).filter(pl.col("line_number").is_null())
+    plan = wanted.select("url", "reason").explain()
+    assert "PROJECT 3/4 COLUMNS" in plan
+    assert 'SELECTION: col("line_number").is_null()' in plan

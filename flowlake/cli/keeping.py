@@ -195,6 +195,7 @@ def status(
     import polars as pl
 
     from flowlake.rendering import facts_text
+    from flowlake.status import rejects
 
     chosen = chosen_format(style)
     opened = opened_lake(lake, profile, request_payer)
@@ -206,17 +207,21 @@ def status(
                 f"\n{found['small_files']:,} small files can be merged into "
                 f"{found['small_files_into']:,}: flowlake compact --lake {lake}"
             )
-        unread = opened.rejects().filter(pl.col("line_number").is_null())
-        if unread.height:
+        if found["unreadable"]:  # their reasons alone: there may be millions of rejected lines
             say("\nObjects that could not be read:")
-            write(unread.select("url", "reason"), chosen)
-        ledger = opened.objects()
-        live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
-        skipped = live.filter(pl.col("state") == "skipped")
-        if skipped.height:
+            unread = rejects(opened.tables).filter(pl.col("line_number").is_null())
+            write(unread.select("url", "reason").sort("url").collect(), chosen)
+        if found["skipped"]:
             say("\nSkipped, because they are no flow logs:")
-            kinds = skipped.group_by("shape").agg(objects=pl.len(), such_as=pl.col("url").min())
-            write(kinds.sort("objects", "shape", descending=[True, False]), chosen)
+            ledger = opened.tables.ledger()
+            live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
+            kinds = (
+                live.filter(pl.col("state") == "skipped")
+                .group_by("shape")
+                .agg(objects=pl.len(), such_as=pl.col("url").min())
+                .sort("objects", "shape", descending=[True, False])
+            )
+            write(kinds, chosen)
     else:
         flat = {k: " ".join(v) if isinstance(v, (tuple, list)) else v for k, v in found.items()}
         write(pl.DataFrame([flat]), chosen)
