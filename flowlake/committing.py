@@ -26,14 +26,14 @@ from typing import Any
 import deltalake
 import polars as pl
 import pyarrow as pa
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
-from flowlake.aws import explain
-from flowlake.errors import CommitConflict, LakeError, StorageError, UsageError
+from flowlake.errors import CommitConflict, LakeError, UsageError
+from flowlake.explaining import explained
 from flowlake.fields import arrow_type, column_type, flows_schema
 from flowlake.files import add, file_urls, live_files, read_flows, remove
-from flowlake.storage import Access, delta_options, is_log_group, is_remote, open_storage
+from flowlake.storage import Access, delta_options, is_log_group, open_storage
 from flowlake.writing import STATISTICS, DataFile, write_flows, write_table
 
 logger = logging.getLogger(__name__)
@@ -422,34 +422,3 @@ class Tables:
 def _batch(table: deltalake.DeltaTable) -> int:
     """The number of the last batch in a table; 0 before the first."""
     return table.transaction_version(APPLICATION) or 0
-
-
-class explained:  # noqa: N801
-    """Turn deltalake's errors into the house's own."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, CommitFailedError):
-            raise CommitConflict(
-                f"Another process committed to {self._url} at the same time: run again."
-            ) from error
-        if isinstance(error, (DeltaError, OSError, pl.exceptions.PolarsError)):
-            kind_of = StorageError if is_remote(self._url) else LakeError
-            text = _plain(error)
-            said = None if is_remote(self._url) else _SYSTEM.search(text)
-            reason = said[1] if said else explain(text)
-            raise kind_of(f"The lake at {self._url} cannot be used: {reason}.") from error
-
-
-_SYSTEM = re.compile(r'(?:message: "|[:↳]\s*)([A-Z][^:"↳]+)(?:"| \(os error \d+\))')
-"""What the system says of a local disk: ``No space left on device``."""
-
-
-def _plain(error: BaseException) -> str:
-    """An error's words without a terminal's colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", str(error))

@@ -15,8 +15,9 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pyarrow as pa
 
-from flowlake.committing import OBJECTS, REJECTED, Change, Head, Tables, explained
+from flowlake.committing import OBJECTS, REJECTED, Change, Head, Tables
 from flowlake.errors import CommitConflict, UsageError
+from flowlake.explaining import explained
 from flowlake.planning import STAMP
 from flowlake.storage import Access, canonical, delta_options
 from flowlake.window import parse_time

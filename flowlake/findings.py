@@ -23,8 +23,9 @@ import polars as pl
 import pyarrow as pa
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, Transaction
 
-from flowlake.committing import CONFIGURATION, Tables, explained
+from flowlake.committing import CONFIGURATION, Tables
 from flowlake.errors import CommitConflict, UsageError
+from flowlake.explaining import explained
 from flowlake.files import add, file_urls, remove
 from flowlake.storage import delta_options
 from flowlake.writing import write_table

@@ -13,9 +13,10 @@ import deltalake
 import polars as pl
 
 from flowlake.aws import Access
-from flowlake.committing import CONFIGURATION, Tables, explained
+from flowlake.committing import CONFIGURATION, Tables
 from flowlake.describing import INVENTORY, described, read_inventory_file
 from flowlake.errors import LakeError
+from flowlake.explaining import explained
 from flowlake.files import file_urls
 from flowlake.storage import canonical, delta_options
 

@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("attacks",),
     ("reading.messages", "reading.together"),
     ("reading",),
-    ("files",),
+    ("explaining", "files"),
     ("committing",),
     ("findings",),
     ("tasks", "fingerprints"),
