@@ -8,7 +8,7 @@ LAKE   ?= lake
 .DEFAULT_GOAL := help
 
 
-.PHONY: help install convert report test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz soak clean
+.PHONY: help install convert report test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz mutants soak clean
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,12 @@ MINUTES ?= 10
 
 fuzz: $(VENV)/.dev  ## read damaged objects for MINUTES=10, and keep what goes wrong in findings
 	@$(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES)
+
+MODULE ?= flowlake/reading/text.py
+TESTS  ?= tests/test_reading.py tests/test_reading_cells.py tests/test_detecting.py
+
+mutants: $(VENV)/.dev  ## break MODULE=… in each way, one at a time, and see whether TESTS=… notice
+	@$(BIN)/python -m benchmarks.mutants '$(MODULE)' $(TESTS)
 
 soak: $(VENV)/.dev  ## the tests that take an hour: every crash, every interleaving, a million objects
 	@$(BIN)/python -m pytest $(PARALLEL) -m "long or hypothesis" --hypothesis-profile many --timeout 3600

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -81,9 +82,9 @@ def test_each_shape_gives_its_records(text: str, shape: str, pack: Any) -> None:
 def test_gzip_in_gzip_as_firehose_delivers_it() -> None:
     inner = gzip.compress(CONTROL.encode()) + gzip.compress(events(LINE).encode())
     assert read(gzip.compress(inner)).lines == 1
-    deep = inner
-    for _ in range(4):
-        deep = gzip.compress(deep)
+    deep = gzip.compress(gzip.compress(inner))
+    assert read(deep).lines == 1
+    deep = gzip.compress(deep)
     with pytest.raises(ObjectUnreadable, match="without end"):
         read(deep)
 
@@ -107,6 +108,9 @@ def test_what_is_no_message_is_a_reject_and_the_rest_is_read() -> None:
         (5, "not JSON", '{"mess'),
         (7, "no message in it", "3"),
     ]
+    found = read((good + ' 12 "x" ' + good).encode() + b"\xc3")
+    assert found.flows.height == 2
+    assert found.rejects.rows() == [(2, "not JSON", '12 "x" '), (4, "not JSON", "\\xc3")]
 
 
 def test_a_message_is_one_record_whatever_is_in_it() -> None:
@@ -119,6 +123,7 @@ def test_a_message_is_one_record_whatever_is_in_it() -> None:
 def test_control_messages_alone_are_a_flow_log_without_records() -> None:
     found = read(CONTROL.encode())
     assert (found.shape, found.lines, found.flows.height) == ("subscription", 0, 0)
+    assert read(b"[]").lines == 0
 
 
 def test_json_longer_than_a_chunk_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +146,7 @@ def test_a_document_longer_than_a_chunk_is_a_counted_reject(
     found = read(body.encode())
     assert found.flows.height == 2
     assert found.rejects.height == found.lines - 2 >= 1
+    assert found.rejects["reason"][0] == "not JSON", "nobody waited for its end"
 
 
 # --- Which format -------------------------------------------------------------------------------
@@ -179,6 +185,15 @@ def test_records_without_a_header_take_the_format_that_fits() -> None:
     assert read(events(CUSTOM, CUSTOM).encode(), given).lines == 2
 
 
+def test_records_without_a_header_may_have_milliseconds_and_missing_numbers() -> None:
+    given = (parse_format("srcaddr start"),)
+    for start in (b"-", b"1768428000123", b"253402300799999"):
+        assert read(b"10.0.0.1 " + start, given).flows.height == 1
+    for start in (b"253402300800000", b"9" * 5000):
+        with pytest.raises(NotAFlowLog):
+            read(b"10.0.0.1 " + start, given)
+
+
 def test_a_header_counts_more_than_a_given_format() -> None:
     body = b"dstaddr srcaddr bytes\n10.0.0.1 10.0.0.2 7\n"
     found = read(body, (parse_format("srcaddr dstaddr bytes"),))
@@ -189,6 +204,20 @@ def test_given_formats_come_before_aws_own_of_the_same_width() -> None:
     swapped = "version account-id interface-id dstaddr srcaddr " + " ".join(DEFAULT_FORMAT[5:])
     found = read(LINE.encode(), (parse_format(swapped),))
     assert found.flows["dstaddr"].cast(pl.String).to_list() == ["10.0.0.1"]
+
+
+def test_a_log_status_tells_formats_of_one_width_apart() -> None:
+    given = (parse_format("srcaddr srcport log-status"), parse_format("srcaddr srcport action"))
+    assert read(b"10.0.0.1 - ACCEPT\n", given).fields == ("srcaddr", "srcport", "action")
+    assert read(b"10.0.0.1 - OK\n", given).fields == ("srcaddr", "srcport", "log-status")
+
+
+def test_a_header_is_looked_for_in_the_first_twenty_lines() -> None:
+    header = f"{' '.join(DEFAULT_FORMAT)}\n{LINE}\n"
+    found = read(("What this is.\n\n" * 19 + header).encode())
+    assert (found.flows.height, found.rejects.height) == (1, 19)
+    with pytest.raises(NotAFlowLog):
+        read(("What this is.\n\n" * 20 + header).encode())
 
 
 def test_a_transit_gateway_s_default_format_is_known() -> None:
@@ -223,6 +252,7 @@ FOREIGN: dict[str, bytes] = {
     "JSON with messages that are no flow log records": events("START RequestId: 1", "END").encode(),
     "HTML or XML document": b"<html><body>403 Forbidden</body></html>",
     "text that is no flow log": b"the start of the protocol\nand its end, in some more words\n",
+    "CloudWatch Logs export of no flow log": b"2026-01-14T22:00:00.000Z START RequestId: 1\n",
     "CloudWatch Logs write test": b"Permission Check Successful",
     "Parquet of something else": parquet({"a": [1], "b": [2]}),
     "OCSF Parquet (Security Lake)": parquet({"class_uid": [4001], "time": [1], "region": ["x"]}),
@@ -238,6 +268,20 @@ def test_what_is_no_flow_log_is_named(kind: str) -> None:
     with pytest.raises(ObjectUnreadable, match="it is named as a flow log, and holds") as error:
         read(FOREIGN[kind], flow_log_id="fl-1")
     assert not isinstance(error.value, NotAFlowLog)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"message": 7}',
+        b'{"other": 7}{"message": "cut',
+        b'{"other": "cut',
+        b"10.0.0.1 ACCEPT\nand a line without a word of a record\n",
+    ],
+)
+def test_what_only_looks_like_a_flow_log_is_skipped(body: bytes) -> None:
+    with pytest.raises(NotAFlowLog):
+        read(body)
 
 
 @pytest.mark.parametrize(
@@ -293,14 +337,101 @@ def test_parquet_of_other_writers_keeps_every_value_or_rejects_it() -> None:
     ]
     assert found.flows["start_time"].to_list() == [WHEN, WHEN]
     assert found.flows["end_time"].to_list() == [WHEN, None]
-    assert found.rejects.select("line_number", "reason").rows() == [
-        (2, f"bytes '{2**63}' is out of range"),
-        (4, "srcport '65536' is out of range"),
+    assert found.rejects.rows() == [
+        (
+            2,
+            f"bytes '{2**63}' is out of range",
+            f"- - - None {2**63} 1.0 - 1768428000000 -",
+        ),
+        (
+            4,
+            "srcport '65536' is out of range",
+            "7 2001:db8::1 ::1 65536 5 2.5 1768428000000000000 -1 3",
+        ),
     ]
     assert found.lines == 4
 
 
-def test_a_row_group_that_cannot_be_read_is_counted(tmp_path: Any) -> None:
+def test_parquet_s_own_words_for_a_missing_number() -> None:
+    words = ["-", "None", "null", "NULL", "nan", "NaN", "", None]
+    found = read(parquet({"srcaddr": ["10.0.0.1"] * 8, "srcport": words}))
+    assert found.flows["srcport"].to_list() == [None] * 8
+
+
+def test_parquet_text_that_is_not_utf_8_is_a_reject() -> None:
+    texts = [b"10.0.0.1", b"\xff", None, b"\\xff"]
+    found = read(parquet({"srcaddr": texts, "bytes": [1, 2, 3, 4]}))
+    assert found.flows["srcaddr"].cast(pl.String).to_list() == ["10.0.0.1", None, "\\xff"]
+    assert found.rejects.rows() == [(2, "srcaddr is not UTF-8 text", "\\xff 2")]
+
+
+def test_parquet_with_both_addresses_is_a_flow_log_whatever_else_it_has() -> None:
+    others = {f"x{number}": [number] for number in range(5)}
+    found = read(parquet({"srcaddr": ["10.0.0.1"], "dstaddr": ["10.0.0.2"], **others}))
+    assert found.flows.height == 1
+    with pytest.raises(NotAFlowLog):
+        read(parquet({"srcaddr": ["10.0.0.1"], **others}))
+
+
+def test_parquet_has_dates_times_and_numbers_of_many_types() -> None:
+    day, none = WHEN.date(), pa.nulls(1)
+    columns: dict[str, Any] = {
+        "start": pa.array([day], pa.date32()),
+        "end": pa.array([day], pa.date64()),
+        "bytes": pa.array([Decimal("5.0")]),
+        "packets": none,
+        "srcaddr": none,
+        "x_day": pa.array([day], pa.date32()),
+        "x_time": pa.array([WHEN.time()], pa.time64("us")),
+        "x_flag": [True],
+    }
+    row = read(parquet(columns)).flows.cast({pl.Categorical: pl.String}).row(0, named=True)
+    midnight = datetime(2026, 1, 14, tzinfo=UTC)
+    assert (row["start_time"], row["end_time"], row["bytes"]) == (midnight, midnight, 5)
+    assert (row["packets"], row["srcaddr"]) == (None, None)
+    assert row["x_day"] == "2026-01-14"
+    assert row["x_time"].startswith("22:00:00")
+    assert row["x_flag"] == "true"
+    half = read(parquet(columns | {"bytes": pa.array([Decimal("5.5")])}))
+    assert half.rejects["reason"].to_list() == ["bytes '5.5' is not a whole number"]
+    for name in ("x_day", "x_time", "x_flag"):
+        with pytest.raises(ObjectUnreadable, match=r"its column bytes is .*, not int64"):
+            read(parquet(columns | {"bytes": columns[name]}))
+
+
+@pytest.mark.parametrize(("unit", "each"), [("ms", 10**3), ("us", 10**6)])
+def test_parquet_times_end_with_the_year_9999(unit: str, each: int) -> None:
+    last = 253_402_300_800 * each - 1
+    times = pa.array([0, -1, last, last + 1, None], pa.timestamp(unit, "UTC"))
+    body = parquet({"srcaddr": ["10.0.0.1"] * 5, "start": times})
+    for packed in (body, gzip.compress(body)):
+        found = read(packed)
+        years = [each and each.year for each in found.flows["start_time"]]
+        assert years == [1970, 9999, None]
+        assert found.rejects["reason"].to_list() == [
+            "start -1 is out of range",
+            f"start {last + 1} is out of range",
+        ]
+
+
+def test_parquet_rows_are_numbered_over_pieces_and_row_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flowlake.reading.parquet.ROWS", 2)
+    ports = ["1", "2", "3", "x", "5", "6", "7", "8", "y", "10"]
+    found = read(parquet({"srcaddr": ["10.0.0.1"] * 10, "srcport": ports}, row_group_size=5))
+    assert found.flows["srcport"].to_list() == [1, 2, 3, 5, 6, 7, 8, 10]
+    assert found.rejects.select("line_number", "text").rows() == [
+        (4, "10.0.0.1 x"),
+        (9, "10.0.0.1 y"),
+    ]
+
+
+@pytest.mark.parametrize("rows", [200, 250_000])
+def test_a_row_group_that_cannot_be_read_is_counted(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowlake.reading.parquet.ROWS", rows)
     count = 1_000
     body = bytearray(
         parquet(

@@ -265,6 +265,15 @@ def test_doubtful_text_read_in_pieces_is_the_same(made: tuple[bytes, int], piece
         assert read(body) == oracle(body)
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_a_text_is_surveyed_block_by_block(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [body for body, *_ in EXAMPLES.values() if len(body) < 9_999]
+    whole = [_survey(text) for text in texts]
+    assert {survey.plain for survey in whole} == {True, False}
+    monkeypatch.setattr(text_module, "SURVEYED_AT_ONCE", size)
+    assert [_survey(text) for text in texts] == whole
+
+
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.log")), ids=lambda path: path.stem)
 def test_the_oracle_reads_real_records_as_read_text_does(path: Path) -> None:
     body = path.read_bytes()
@@ -299,6 +308,7 @@ EXAMPLES: dict[str, tuple[bytes, int, list[int]]] = {
     "spaces around the header": (b"  account-id  bytes start\tlog-status \r\n" + GOOD, 1, []),
     "repeated header": (HEADER + GOOD + HEADER + GOOD + HEADER, 2, []),
     "another header": (HEADER + GOOD + SHORTER + b"7 1616729292\n" + GOOD, 2, [5]),
+    "words, then a header": (HEADER + GOOD + b"some words\n" + SHORTER + b"7 1\n", 2, [3]),
     "header, header": (HEADER + SHORTER + b"7 1616729292\n", 1, []),
     "inner header names twice": (HEADER + GOOD + b"start start bytes region\n" + GOOD, 1, [4]),
     "and a good one after": (HEADER + b"bytes bytes\n1 1\n" + HEADER + GOOD, 1, [3]),
@@ -309,6 +319,7 @@ EXAMPLES: dict[str, tuple[bytes, int, list[int]]] = {
     "too few fields": (HEADER + b"000123456789 52 1616729292\n" + GOOD, 1, [2]),
     "too few, then a space": (HEADER + b"000123456789 52 1616729292 \n" + GOOD, 1, [2]),
     "too few, doubled space": (HEADER + b"000123456789  52 1616729292\n" + GOOD, 1, [2]),
+    "too few, a space before": (HEADER + b" 52 1616729292 OK\n" + GOOD, 1, [2]),
     "too few and too many": (HEADER + b"1 52 1616729292\n1 52 1616729292 OK OK\n", 0, [2, 3]),
     "too many fields": (HEADER + GOOD[:-1] + b" x\n" + GOOD, 1, [2]),
     "too many in the first": (HEADER + GOOD[:-1] + b" -\n" + GOOD[:-1] + b" -\n", 0, [2, 3]),
@@ -323,6 +334,8 @@ EXAMPLES: dict[str, tuple[bytes, int, list[int]]] = {
     "not a number": (HEADER + GOOD.replace(b"52", b"5x2"), 0, [2]),
     "a fraction": (HEADER + GOOD.replace(b"52", b"5.2"), 0, [2]),
     "negative bytes": (HEADER + GOOD.replace(b"52", b"-52"), 0, [2]),
+    "negative bytes below": (HEADER + GOOD + GOOD.replace(b"52", b"-52"), 1, [3]),
+    "beyond 2^31": (b"version tcp-flags\n2147483648 2\n2 2147483648\n", 0, [2, 3]),
     "greatest int64": (HEADER + GOOD.replace(b"52", b"9223372036854775807"), 1, []),
     "beyond 2^63": (HEADER + GOOD.replace(b"52", b"9223372036854775808"), 0, [2]),
     "beyond 2^64": (HEADER + GOOD.replace(b"52", b"18446744073709551617"), 0, [2]),
@@ -330,6 +343,9 @@ EXAMPLES: dict[str, tuple[bytes, int, list[int]]] = {
     "int32 overflow": (DEFAULT.replace(b" 80 ", b" 4294967376 ") + DEFAULT, 1, [1]),
     "protocol 256": (DEFAULT.replace(b" 6 ", b" 256 "), 0, [1]),
     "year 9999": (HEADER + GOOD.replace(b"1616729292", b"253402300799"), 1, []),
+    "milliseconds from 1978 on": (HEADER + GOOD.replace(b"1616729292", b"253402300800"), 1, []),
+    "milliseconds of 9999": (HEADER + GOOD.replace(b"1616729292", b"253402300799999"), 1, []),
+    "and one more": (HEADER + GOOD.replace(b"1616729292", b"253402300800000"), 0, [2]),
     "microseconds": (HEADER + GOOD.replace(b"1616729292", b"1616729292123456"), 0, [2]),
     "invalid UTF-8": (b"start srcaddr\n1 a\xff\n1 b\n", 1, [2]),
     "NUL in text": (b"start srcaddr\n1 a\0b\n1 b\n", 1, [2]),
@@ -344,6 +360,8 @@ EXAMPLES: dict[str, tuple[bytes, int, list[int]]] = {
     "account with a slash": (HEADER + GOOD.replace(b"000123456789", b"1/2") + GOOD, 1, [2]),
     "region of dots": (b"start region\n1 ..\n1 -\n1 us-east-1\n", 2, [2]),
     "IPv6": (DEFAULT.replace(b"10.0.0.1", b"2001:db8::1"), 1, []),
+    "half of the fields known": (b"start x-ray\n", 0, []),
+    "fewer known, a line as wide": (b"start x-ray x-new\n1 5\n1 5 6\n", 1, [2]),
     "field of tomorrow": (b"start x-ray\n1 5\n1 -\n1 a.b\n", 3, []),
 }
 
@@ -355,6 +373,12 @@ def test_example(name: str, zipped: bool) -> None:
     found = read(gzip.compress(body) if zipped else body)
     assert (len(found.rows), found.wrong) == (rows, wrong)
     assert found.lines == rows + len(wrong)
+
+
+def test_a_header_that_names_twice_spoils_the_chunks_below_it() -> None:
+    body = HEADER + GOOD + b"start start bytes region\n" + b"1 1 1 x\n" * 30 + HEADER + GOOD
+    found = read(body, chunk=100)
+    assert (len(found.rows), found.wrong) == (2, list(range(4, 34)))
 
 
 HERE_THE_ORACLE_IS_TOO_SIMPLE = {

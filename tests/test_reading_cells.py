@@ -119,6 +119,12 @@ def test_account_and_region_come_from_the_record_else_the_name_else_are_unknown(
     assert rows["flow_log_id"].to_list() == [None, None]
 
 
+def test_an_object_longer_than_a_chunk_is_read_in_batches() -> None:
+    batches = list(read_object(named(), HEADER + GOOD * 50, chunk=400))
+    assert len(batches) > 3
+    assert sum(batch.flows.height for batch in batches) == 50
+
+
 DAY = 86_400
 AT = 1_616_729_292  # 2021-03-26 03:28:12 UTC
 

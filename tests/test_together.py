@@ -58,7 +58,8 @@ def made(number: int, seed: int) -> tuple[RawObject, bytes, bool]:
         "empty": b"",
     }.get(spoil, body)
     if spoil == "cut" or random.random() < 0.7:
-        body = gzip.compress(body, mtime=0)
+        middle = random.choice([0, len(body) // 2])  # of one member, or of two
+        body = b"".join(gzip.compress(part, mtime=0) for part in (body[:middle], body[middle:]))
     if spoil == "cut":
         body = body[:-5]
     raw = RawObject(

@@ -1,5 +1,6 @@
 """The window: what a user may write for a time, an account, a region, and what it comes to."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -7,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlake.errors import UsageError
-from flowlake.window import Window, parse_time, window
+from flowlake.window import Window, before, parse_age, parse_time, window
 
 NOW = datetime(2026, 1, 14, 22, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("text", "time"),
+    ("text", "moment"),
     [
         ("2026-01-14", datetime(2026, 1, 14, tzinfo=UTC)),
         ("20260114", datetime(2026, 1, 14, tzinfo=UTC)),
@@ -31,8 +32,8 @@ NOW = datetime(2026, 1, 14, 22, 5, tzinfo=UTC)
         (" 24h ", NOW - timedelta(days=1)),
     ],
 )
-def test_times(text: str, time: datetime) -> None:
-    assert parse_time(text, NOW) == time
+def test_times(text: str, moment: datetime) -> None:
+    assert parse_time(text, NOW) == moment
     assert parse_time(text, NOW).tzinfo is UTC
 
 
@@ -55,6 +56,29 @@ def test_a_datetime_is_taken_at_its_word() -> None:
     tokyo = datetime(2026, 1, 15, 7, 5, tzinfo=timezone(timedelta(hours=9)))
     assert parse_time(tokyo, NOW) == NOW
     assert parse_time(tokyo, NOW).tzinfo is UTC
+
+
+def test_a_time_without_a_zone_is_utc_wherever_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        read = [parse_time("2026-01-14T22:05", NOW), parse_time(datetime(2026, 1, 14, 22, 5), NOW)]
+    time.tzset()
+    assert read == [NOW, NOW]
+
+
+@pytest.mark.parametrize("text", ["", "15", "m", "-15m", "15 m", "15min", "15m ago", "1.5h"])
+def test_what_is_no_age_says_what_is(text: str) -> None:
+    with pytest.raises(UsageError, match="is not an age: write 15m, 24h, 7d or 2w"):
+        parse_age(text)
+
+
+def test_the_days_before_a_window_end_where_it_begins() -> None:
+    wanted = window("2026-01-14", "2026-01-15", "123456789012", "eu-west-1")
+    assert before(wanted, 7) == window("2026-01-07", "2026-01-14", "123456789012", "eu-west-1")
+    assert before(window("0001-01-02"), 7) == Window(None, datetime(1, 1, 2, tzinfo=UTC))
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
