@@ -189,7 +189,7 @@ def _traced(item: pytest.Item, named: dict[str, Path]) -> tuple[Lines, float, bo
     wrong = _fails(item)
     seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
     sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]
+    threading.settrace(None)
     return lines, seconds, wrong
 
 
