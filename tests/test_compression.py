@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from random import Random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from flowlake.errors import ObjectUnreadable
 from flowlake.reading import compression
 from flowlake.reading.compression import line_chunks
+from flowlake.reading.parquet import read_parquet
 from flowlake.reading.text import read_text
 
 TEXT = b"version account-id start\n" + b"".join(
@@ -120,6 +123,15 @@ def test_more_than_flow_logs_can_be_is_refused(
         body = gzip.compress(body, 1 if levels == 1 else 9)
     with pytest.raises(ObjectUnreadable, match=r"bytes of gzip hold more than 1,048,576"):
         compression.inflated(body)
+
+
+def test_parquet_of_more_rows_than_bytes_is_refused() -> None:
+    rows, column = 1 << 23, pa.array(["10.0.0.1"]).dictionary_encode()
+    alike = pa.chunked_array([column.take(pa.array([0] * (1 << 20)))] * 8)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"srcaddr": alike, "dstaddr": alike}), sink)
+    with pytest.raises(ObjectUnreadable, match=f"bytes of Parquet hold {rows:,} rows"):
+        next(read_parquet(sink.getvalue().to_pybytes()))
 
 
 def test_how_well_a_flow_log_may_compress(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,3 +226,12 @@ def test_importing_it_loads_no_engine(module: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_reliability_names_tests_that_are_there() -> None:
+    page = (PACKAGE.parent / "docs" / "reliability.md").read_text()
+    code = "".join(path.read_text() for path in (PACKAGE.parent / "tests").glob("*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 50
+    assert [name for name in sorted(named) if f"def {name}(" not in code] == []
+    assert all((PACKAGE.parent / path).exists() for path in re.findall(r"`(tests/[\w/.]+)`", page))

@@ -22,6 +22,9 @@ MAGIC = b"PAR1"
 ROWS = 250_000
 """Rows that are read at once."""
 
+ANY_ROWS = 1 << 22
+"""Rows up to which it does not matter in how few bytes they are."""
+
 NO_NUMBER = ("None", "null", "NULL", "nan", "NaN", "")
 """Texts that writers of Parquet put where a number is missing."""
 
@@ -42,16 +45,21 @@ def read_parquet(body: Body) -> Iterator[Batch]:
     Raises:
         NotAFlowLog: before the first batch, when its columns are not those of a flow log.
         ObjectUnreadable: before the first batch, when its footer cannot be read, two columns are
-            one field, or a column is nested.
+            one field, a column is nested, or it says more rows than such a file can hold.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(body)))
+        stored = pa.py_buffer(body)
+        file = pq.ParquetFile(pa.BufferReader(stored))
         fields = _fields(file.schema_arrow)
         groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ObjectUnreadable(f"the Parquet footer cannot be read: {error}") from error
     if min(groups, default=0) < 0 or sum(groups) != file.metadata.num_rows:
         raise ObjectUnreadable("the Parquet footer contradicts itself on the number of rows")
+    if sum(groups) > max(ANY_ROWS, stored.size):
+        raise ObjectUnreadable(
+            f"no flow log: {stored.size:,} bytes of Parquet hold {sum(groups):,} rows"
+        )
     row = 1
     for group, rows in enumerate(groups):
         done = 0
