@@ -29,6 +29,7 @@ from flowlake.errors import StorageError, UsageError
 from flowlake.planning import list_objects
 from flowlake.reading.compression import FEED, line_chunks
 from flowlake.storage import Access, canonical, open_source, open_storage
+from flowlake.storage.wildcards import _fits
 from flowlake.window import window
 from tests.conftest import KEY, use_key
 from tests.test_storage import FakeS3, fake_s3, fill
@@ -570,3 +571,10 @@ def test_an_unreachable_server_is_no_missing_object(
     [(url, reason)] = report.failures
     assert url == f"{s3}/x"
     assert "credentials are not accepted" in reason
+
+
+def test_many_wildcards_cost_no_more_than_the_names() -> None:
+    """Whoever writes keys chooses their depth: trying each way through them took minutes."""
+    names = ["a"] * 400
+    assert not _fits(names, [*["**", "a*a*a"] * 6, "b"])
+    assert _fits(names, [*["**", "a"] * 6])

@@ -86,8 +86,10 @@ def _choosing(pattern: Sequence[str]) -> int:
 
 def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether the pattern matches the names, or the first of them: a folder above."""
-    if not pattern:
-        return True
-    if pattern[0] == "**":
-        return any(_fits(names[start:], pattern[1:]) for start in range(len(names) + 1))
-    return bool(names) and fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
+    reached = {0}
+    for part in pattern:
+        if part == "**":
+            reached = set(range(min(reached, default=len(names) + 1), len(names) + 1))
+        else:
+            reached = {n + 1 for n in reached if n < len(names) and fnmatchcase(names[n], part)}
+    return bool(reached)
