@@ -122,7 +122,9 @@ class _Judge:
                 put_in_place(module, ast.fix_missing_locations(tree))
             except Exception as error:
                 return f"{error!r} when it is imported"
-            return next((test.item.nodeid for test in met if _fails(test.item)), "")
+            items = [test.item for test in met]
+            pairs = zip(items, [*items[1:], None], strict=True)
+            return next((item.nodeid for item, then in pairs if _fails(item, then)), "")
 
         verdict: str = in_a_fork(judge, 3 * sum(test.seconds for test in met) + SPARE)
         return verdict
@@ -148,8 +150,9 @@ def _limit_examples(items: Sequence[pytest.Item], most: int) -> None:
         any_format.EXAMPLES = most  # type: ignore[attr-defined]
 
 
-def _fails(item: pytest.Item) -> bool:
-    return any(report.failed for report in runtestprotocol(item, nextitem=None, log=False))
+def _fails(item: pytest.Item, then: pytest.Item | None = None) -> bool:
+    """Whether a test fails; the fixtures that the one after it shares are kept for that."""
+    return any(report.failed for report in runtestprotocol(item, nextitem=then, log=False))
 
 
 def survey(items: Sequence[pytest.Item], modules: Sequence[Path]) -> list[Passed]:

@@ -72,8 +72,7 @@ def expire(
     if not dry_run:
         for day in plan["date"]:
             _remove(tables, day)
-        if plan.height:
-            _drop_rejects(tables)
+        _drop_rejects(tables)  # also those of an expiry that was cut off after its last commit
     return plan
 
 

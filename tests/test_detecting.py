@@ -194,6 +194,10 @@ def test_records_without_a_header_may_have_milliseconds_and_missing_numbers() ->
             read(b"10.0.0.1 " + start, given)
 
 
+def test_records_without_a_header_may_have_the_least_number() -> None:
+    assert read(b"10.0.0.1 0", (parse_format("srcaddr protocol"),)).flows.height == 1
+
+
 def test_a_header_counts_more_than_a_given_format() -> None:
     body = b"dstaddr srcaddr bytes\n10.0.0.1 10.0.0.2 7\n"
     found = read(body, (parse_format("srcaddr dstaddr bytes"),))
@@ -220,6 +224,11 @@ def test_a_header_is_looked_for_in_the_first_twenty_lines() -> None:
         read(("What this is.\n\n" * 20 + header).encode())
 
 
+def test_a_header_of_unknown_fields_has_records_of_its_width_below() -> None:
+    found = read(b"version tomorrow overmorrow srcaddr later\n2 a b 10.0.0.1 c\n")
+    assert found.flows["version"].to_list() == [2]
+
+
 def test_a_transit_gateway_s_default_format_is_known() -> None:
     tokens = ["-"] * len(TRANSIT_GATEWAY_FORMAT)
     tokens[0], tokens[1], tokens[25] = "6", "TransitGateway", "NODATA"
@@ -234,6 +243,8 @@ def test_records_of_an_unknown_format_ask_for_it() -> None:
         with pytest.raises(ObjectUnreadable, match=r"records of 9 fields .* --fields") as error:
             read(body.encode())
         assert not isinstance(error.value, NotAFlowLog)
+    with pytest.raises(ObjectUnreadable, match=r"records of 2 to 9 fields without"):
+        read(f"{CUSTOM}eni-0abc OK\n".encode())
 
 
 # --- What is no flow log ------------------------------------------------------------------------

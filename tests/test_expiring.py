@@ -5,13 +5,15 @@ import json
 import signal
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from isal import igzip
 
 import flowlake
 from flowlake.committing import Tables
-from flowlake.expiring import expire
+from flowlake.expiring import COUNTS, expire
 from flowlake.storage import open_storage
 from flowlake.vacuuming import vacuum
 from flowlake.verifying import verify
@@ -65,6 +67,81 @@ def test_what_is_old_goes_and_does_not_come_back(place: str) -> None:
     status = opened.status()
     assert (status.objects, status.removed, status.replaced, status.lines) == (8, 7, 0, 7)
     assert verify(lake=lake, grace=NOW).removed == 7
+
+
+def test_the_ledger_counts_nothing_of_what_is_gone(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    key, body = raw_object(1)
+    nodata = "2 000123456789 eni-1 - - - - - - - 1772366700 1772366710 - NODATA"
+    put(place, key, igzip.compress(f"{igzip.decompress(body).decode()}{nodata}\n".encode()))
+    convert(place)
+    assert Tables(f"{place}/lake").view().live["nodata"].item() == 1
+    expire(f"{place}/lake", older_than="2026-03-02")
+    row = Tables(f"{place}/lake").view().live
+    assert set(row.select("state", *COUNTS).row(0)) == {"removed", 0}
+    assert row.select("first_date", "last_date").row(0) == (None, None)
+
+
+def test_every_date_but_today(tmp_path: Path) -> None:
+    place, today = str(tmp_path), datetime.now(UTC).replace(hour=0, minute=0, second=0)
+    dates = [today.date() - timedelta(days=number) for number in (6, 5, 4, 3, 2, 1, 0)]
+    for number in (0, 3, 6, 1, 5, 2, 4):
+        put(place, *raw_object(number, slot=today - timedelta(days=number)))
+    convert(place)
+    with pytest.raises(flowlake.UsageError, match="is in the future: all records would go"):
+        expire(f"{place}/lake", older_than=today + timedelta(days=2))
+    plan = expire(f"{place}/lake", older_than=today + timedelta(hours=1), dry_run=True)
+    assert plan.rows() == [(day, 1, 6, 1) for day in dates[:-1]]
+    assert plan["objects"].dtype == pl.Int64
+
+
+def test_rejects_of_which_none_is_old_are_not_written_again(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    put(place, *raw_object(1))
+    convert(place)
+    put(place, *raw_object(2, slot=datetime(2026, 3, 2, 5, tzinfo=UTC)))
+    convert(place)
+    files = set(Tables(f"{place}/lake").table("rejects").file_uris())
+    expire(f"{place}/lake", older_than="2026-03-02")
+    left = set(Tables(f"{place}/lake").table("rejects").file_uris())
+    assert (len(files), len(files & left)) == (2, 1)
+
+
+def test_rejects_that_a_cut_off_expiry_left_go_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path)
+    converted(place)
+    lake = f"{place}/lake"
+
+    def cut_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Tables, "exchange", cut_off)
+        expire(lake, older_than="2026-03-02")
+    assert expire(lake, older_than="2026-03-02").is_empty()
+    stored = Tables(lake).table("rejects").file_uris()
+    assert sum(pl.read_parquet(file).height for file in stored) == 1
+    assert expire(lake, older_than="2026-03-02").is_empty()
+    assert Tables(lake).table("rejects").file_uris() == stored, "nothing is left to do"
+
+
+def test_another_process_commits_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(tmp_path)
+    before = converted(place)
+    put(place, *raw_object(90, slot=datetime(2026, 3, 1, 9, tzinfo=UTC)))
+    commit = Tables.commit
+
+    def slower(self: Tables, *arguments: Any) -> Any:
+        monkeypatch.undo()
+        assert convert(place).objects == 1
+        return commit(self, *arguments)
+
+    monkeypatch.setattr(Tables, "commit", slower)
+    expire(f"{place}/lake", older_than="2026-03-02")
+    assert totals(f"{place}/lake").equals(of_second(before))
+    assert_agrees(place)
 
 
 def test_a_vacuum_takes_the_last_trace_of_the_records(place: str) -> None:

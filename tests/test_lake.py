@@ -410,6 +410,11 @@ def test_an_empty_lake(tmp_path: Path) -> None:
     assert lake.rejects().is_empty()
     assert lake.objects().columns == OBJECTS.names
     assert one(lake, "SELECT count(*) FROM objects, rejects") == 0
+    tables = collect(lake.sql("SHOW TABLES"))["name"]
+    assert {"flows", "objects", "rejects", "inventory", "protocols"} <= set(tables)
+    assert lake.inventory(at="24h").is_empty()
+    assert lake.spans() == []
+    assert lake.absent(("srcaddr",)) == ("srcaddr",)
     status = lake.status()
     assert (status.rows, status.files, status.first, status.last) == (0, 0, None, None)
 
@@ -464,5 +469,6 @@ def test_rows_without_a_start(tmp_path: Path) -> None:
     flowlake.convert(tmp_path / "raw", lake=tmp_path / "lake", workers=1)
     lake = flowlake.open_lake(tmp_path / "lake")
     assert both(lake) == 7
+    assert lake.absent(("srcaddr", "tcp_flags", "start_time")) == ("tcp_flags",)
     assert both(lake, since="2000-01-01") == 6
     assert both(lake, until="2100-01-01") == 6
