@@ -112,10 +112,10 @@ def test_a_lake_is_made_kept_and_asked(s3: str, recorder: Recorder) -> None:
 
     recorder.allow(keeps)
     flowlake("compact")
-    flowlake("expire", "--older-than", "2026-01-15")
     flowlake("vacuum", "--retention", "0m", "--no-writers")
     flowlake("alarms", "run", exit_code=3)
     flowlake("alarms", "findings")
+    flowlake("expire", "--older-than", "2026-01-15")
     assert recorder.denied() == []
     tending = recorder.calls()
 
