@@ -73,7 +73,7 @@ def _named(message: str, body: str) -> list[str] | None:
     """The objects that a message names; None for one that is no event of S3."""
     try:
         found = named_in(documents(body))
-    except (json.JSONDecodeError, RecursionError):
+    except ValueError:
         found = None
     if found is None or found[1][OTHER] or not all(map(_OBJECT.match, found[0])):
         logger.error("message %s is no S3 event notification: %.200r", message, body)

@@ -205,13 +205,14 @@ def test_a_line_without_end_is_refused_before_the_first_line(pack: type[bytes], 
 
 
 STREAM = """
-import gzip, io, resource, sys
+import gzip, io, os, resource, sys
 from flowlake.reading.compression import line_chunks
 
 line = b"2 123456789012 1616729292 %s\\n" % (b"x" * 70)
 sink = io.BytesIO()
 with gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=1) as file:
     for _ in range(300):
+        file.write(os.urandom(2**13).hex().encode() + b"\\n")  # or it were a bomb
         file.write(line * (2**20 // len(line)))
 body = sink.getvalue()
 del sink

@@ -112,6 +112,7 @@ def test_secrets_are_kept(
             assert_silent(str(path), path.read_bytes().decode(errors="replace"))
 
 
+@pytest.mark.long
 def test_no_library_tells_them(s3: str) -> None:
     """Loggers of Rust and Polars are set loose, in a process of its own."""
     fill(s3, 1)
