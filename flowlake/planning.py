@@ -38,6 +38,12 @@ CLOCK_HOUR = STAMP.dt.truncate("1h").alias("hour")
 
 _OF_A_LOG_GROUP = pl.col("url").str.starts_with(CLOUDWATCH)
 
+_UNFINISHED = r"/\.[^/]*$|\.(gz|log|parquet)\.[0-9A-Fa-f]{8}$"
+"""Names of files: hidden, as those that rsync is writing are; or what ``aws s3 sync`` is writing.
+
+The second is s3transfer's, of ``OSUtils.get_temp_filename``.
+"""
+
 
 def plan(
     *sources: str | os.PathLike[str],
@@ -81,7 +87,9 @@ def list_objects(
 
     Columns: ``LISTING``'s and ``source``. What lies below ``apart_from``, the lake, is left out,
     and so is every other Delta table. ``objects_from`` is a list of objects, and one more source.
-    With ``gone`` a source that is not there any more has no objects.
+    With ``gone`` a source that is not there any more has no objects. Hidden files and those that a
+    copy has not finished are left out, but for one that is itself the source: complete, they will
+    have another name.
     """
     given = [os.fspath(source) for source in sources]
     if objects_from is not None:
@@ -103,7 +111,7 @@ def list_objects(
         keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
         try:
             frames.extend(
-                frame.with_columns(source=pl.lit(place))
+                frame.filter(_finished(place)).with_columns(source=pl.lit(place))
                 for frame in open_source(place, access).list(place, keep)
             )
         except NothingThere:
@@ -123,6 +131,12 @@ def list_objects(
         listing = _inside(named(listing), wanted).select(list(RAW))
     logger.info("%d objects listed that may be wanted", listing.height)
     return listing
+
+
+def _finished(place: str) -> pl.Expr:
+    if not place.startswith("/"):
+        return pl.lit(True)
+    return (pl.col("url") == place) | ~pl.col("url").str.contains(_UNFINISHED)
 
 
 def _inside(listing: pl.DataFrame, wanted: Window) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from urllib.parse import quote_plus
 import polars as pl
 import pytest
 from botocore.exceptions import ClientError
+from s3transfer.utils import OSUtils
 from typer.testing import CliRunner
 
 import flowlake as fl
@@ -25,7 +26,7 @@ RUNNER = CliRunner()
 
 NAMES = [
     *("a b", " ", "trailing ", "é", unicodedata.normalize("NFD", "é"), "日本", "😀", "\u202egol"),
-    *("..x", "x..", ".hidden", "-", "--help", "~", "a=b", "date=2026-01-01", "a:b", "s3:", "a,b"),
+    *("x..", "x.log.gz.", "-", "--help", "~", "a=b", "date=2026-01-01", "a:b", "s3:", "a,b"),
     *(
         "%41",
         "A",
@@ -70,8 +71,18 @@ NAMES = [
     *("x" * 250, "é" * 120, "_delta_log", "a.tmp", "a.crc"),
 ]
 DEEP = ["%2e%2e%2f/a", "e=f/c=d/e", "sp ace/é/x", "dir.log.gz/in.log", "/".join(["long" * 30] * 7)]
-ONLY_IN_S3 = ["/lead", "//two", "in//side", "in/../up", "in/./here", "x" * 1010]
-"""Keys that no path can be."""
+ONLY_IN_S3 = [
+    "..x",
+    ".hidden",
+    "a.log.gz.Cab1deF9",
+    "/lead",
+    "//two",
+    "in//side",
+    "in/../up",
+    "in/./here",
+    "x" * 1010,
+]
+"""Keys that no path can be, and names that a file has while it is written."""
 
 
 @pytest.fixture
@@ -173,6 +184,26 @@ def test_a_list_may_name_them(place: str, puts: Callable[[str, str], None], tmp_
         found = {*fl.open_lake(lake).objects()["url"]}
         assert found <= urls
         assert len(found) == report.rows == count, urls - found
+
+
+def test_a_file_that_is_being_copied_is_converted_once_it_has_its_name(tmp_path: Path) -> None:
+    raw, lake = tmp_path / "raw", tmp_path / "lake"
+    raw.mkdir()
+    text = RECORD.format(1)
+    by_aws = Path(OSUtils().get_temp_filename(str(raw / "a.log.gz")))
+    by_rsync, by_flowlake = raw / ".b.log.gz.x8Qz0p", raw / ".c.log.gz.0a1b.tmp"
+    coming = {by_aws: "a.log.gz", by_rsync: "b.log.gz", by_flowlake: "c.log.gz"}
+    for file in coming:
+        file.write_text(text)
+    pattern = f"{raw}/*"
+    for source in (raw, pattern):
+        assert fl.convert(source, lake=lake, workers=1).listed == 0
+    for file, name in coming.items():
+        file.rename(raw / name)
+    assert fl.convert(raw, lake=lake, workers=1).rows == 3
+    assert fl.convert(pattern, lake=lake, workers=1).rows == 0
+    (raw / ".named").write_text(text)
+    assert fl.convert(raw / ".named", lake=lake, workers=1).rows == 1
 
 
 def test_what_is_no_file_does_not_stop_a_folder(tmp_path: Path) -> None:
