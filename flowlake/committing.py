@@ -208,27 +208,36 @@ class Tables:
                 self._repair(head)
         return head
 
-    def ledger(self) -> pl.DataFrame:
-        """The ledger as it stands, for readers: nothing is repaired."""
-        return self._read_ledger(self.table("objects"))
+    def ledger(self, *columns: str) -> pl.DataFrame:
+        """The ledger as it stands, or these columns of it, for readers: nothing is repaired."""
+        return self._scan(file_urls(self.table("objects")), *columns)
 
     def _read_ledger(self, objects: deltalake.DeltaTable) -> pl.DataFrame:
         files = set(file_urls(objects))
         if not self._ledger_files <= files:
             self._ledger, self._ledger_files = self._ledger.clear(), set()
         if fresh := sorted(files - self._ledger_files):
-            with explained(self.url):
-                read = pl.scan_parquet(
-                    fresh,
+            self._ledger = pl.concat([self._ledger, self._scan(fresh)])
+            self._ledger_files = files
+        return self._ledger
+
+    def _scan(self, files: list[str], *columns: str) -> pl.DataFrame:
+        """The rows of these files of the ledger."""
+        if not files:
+            return self._ledger.clear().select(*columns or [pl.all()])
+        with explained(self.url):
+            return (
+                pl.scan_parquet(
+                    files,
                     schema=self._ledger.schema,
                     storage_options=self._options(),
                     hive_partitioning=False,
                     missing_columns="insert",
                     extra_columns="ignore",
-                ).collect()
-            self._ledger = pl.concat([self._ledger, read])
-            self._ledger_files = files
-        return self._ledger
+                )
+                .select(*columns or [pl.all()])
+                .collect()
+            )
 
     def commit(self, head: Head, change: Change) -> int:
         """Commit a batch on the head it was checked against; returns its number.

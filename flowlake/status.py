@@ -54,6 +54,13 @@ class Status:
     unknown_fields: tuple[str, ...]
 
 
+_SUMMED = (
+    *("object_id", "replaces", "state", "source", "account_id", "region"),
+    *("size", "lines", "rejected", "nodata", "skipdata", "misdated"),
+)
+"""What is read of the ledger: urls and ETags are most of its bytes."""
+
+
 def sum_up(
     tables: Tables, flows: deltalake.DeltaTable, files: pl.DataFrame, columns: Sequence[str]
 ) -> Status:
@@ -66,7 +73,7 @@ def sum_up(
         columns: the columns that the lake shows.
     """
     partition_by = tuple(flows.metadata().partition_columns)
-    ledger = tables.ledger()
+    ledger = tables.ledger(*_SUMMED)
     dead = ledger.filter(pl.col("object_id").is_in(ledger["replaces"].drop_nulls().implode()))
     live = ledger.filter(~pl.col("object_id").is_in(dead["object_id"].implode()))
 
@@ -114,7 +121,7 @@ def sum_up(
 
 def rejects(tables: Tables) -> pl.LazyFrame:
     """The lines and objects that could not be read, with the ``url`` of their object. Lazy."""
-    ledger = tables.ledger().lazy()
+    ledger = tables.ledger("object_id", "url", "replaces").lazy()
     live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
     files = file_urls(tables.table("rejects"))
     rows = pl.LazyFrame(schema=pl.Schema(REJECTED))

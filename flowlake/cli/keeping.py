@@ -213,7 +213,7 @@ def status(
             write(unread.select("url", "reason").sort("url").collect(), chosen)
         if found["skipped"]:
             say("\nSkipped, because they are no flow logs:")
-            ledger = opened.tables.ledger()
+            ledger = opened.tables.ledger("object_id", "replaces", "state", "shape", "url")
             live = ledger.join(ledger, left_on="object_id", right_on="replaces", how="anti")
             kinds = (
                 live.filter(pl.col("state") == "skipped")
