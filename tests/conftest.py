@@ -34,7 +34,7 @@ NOBODY = ("no-key", "no-secret")
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
 
 
-settings.register_profile("few", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("few", max_examples=30, deadline=None, derandomize=True)
 settings.register_profile("many", max_examples=1000, deadline=None)
 settings.load_profile("few")
 
@@ -208,6 +208,12 @@ def moto(moto_server: str, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> str
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     use_key(monkeypatch, "any-key", "any-secret")
     return moto_server
+
+
+on_s3_rarely = pytest.mark.parametrize(
+    "place", ["folder", pytest.param("s3", marks=pytest.mark.long)], indirect=True
+)
+"""For what takes long on S3, and is no other there than the tests around it."""
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -519,7 +519,10 @@ def test_help_names_every_command(run: Run) -> None:
         assert page.out.startswith("Usage: ")
 
 
-@pytest.mark.parametrize("style", ["table", "csv", "json", "parquet"])
+@pytest.mark.parametrize(
+    "style",
+    ["table", "csv", *(pytest.param(s, marks=pytest.mark.long) for s in ("json", "parquet"))],
+)
 def test_a_closed_pipe_is_no_error_of_ours(lake: Path, style: str) -> None:
     query = "SELECT uuid() AS noise, flows.* FROM flows"
     for unbuffered in ("", "1"):

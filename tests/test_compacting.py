@@ -27,6 +27,7 @@ from flowlake.storage import open_storage
 from flowlake.verifying import verify
 from flowlake.writing import ROW_GROUP, DataFile, write_flows
 from tests import crashing
+from tests.conftest import on_s3_rarely
 from tests.crashing import start
 from tests.test_cli import Run, run
 from tests.test_exactly_once import (
@@ -190,6 +191,7 @@ def fill_all_kinds(place: str) -> None:
     put(place, raw_object(50)[0], b"not a flow log")
 
 
+@on_s3_rarely
 def test_answers_are_what_they_were(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowlake.files.READ_ROWS", 4)
     fill_all_kinds(place)
@@ -544,6 +546,7 @@ def test_an_open_lake_reads_what_it_read(tmp_path: Path) -> None:
     assert len(opened.files()) == 6
 
 
+@on_s3_rarely
 def test_all_at_once(place: str, tmp_path: Path) -> None:
     """Two compactions beside two conversions, of new objects and of one that has changed."""
     fill(place, 14)

@@ -120,7 +120,19 @@ def database(lake: flowlake.Lake, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
+@pytest.mark.parametrize(
+    ("lake", "query"),
+    [
+        pytest.param(
+            *(partition_by, query),
+            id=f"{'/'.join(partition_by)}-{query.name}",
+            marks=() if partition_by == PARTITIONINGS[number % 2] else pytest.mark.long,
+        )
+        for partition_by in PARTITIONINGS
+        for number, query in enumerate(QUERIES)
+    ],
+    indirect=["lake"],
+)
 def test_each_question_is_a_macro(lake: flowlake.Lake, database: Path, query: Query) -> None:
     path, since = database, SINCE
     for moved in ({}, {param.name: param for param in query.params}):

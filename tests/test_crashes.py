@@ -4,6 +4,7 @@ Each attempt ends as if nothing had happened: rows and sums of every raw object,
 deliveries, and no file that nobody needs.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,12 +158,20 @@ def claims_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, getattr(module, name))
 
 
-@pytest.mark.parametrize(
-    "every", [pytest.param(1, marks=pytest.mark.long), 7], ids=["every step", "some"]
-)
-@pytest.mark.parametrize("scene", SCENES)
+def stages() -> Iterator[Any]:
+    """Each step of each scene under ``long``; else every seventh, on S3 only of a conversion."""
+    for where, scene, every in itertools.product(("folder", "s3"), SCENES, (1, 7)):
+        often = every > 1 and (where == "folder" or scene == "convert")
+        yield pytest.param(
+            *(where, scene, every),
+            id=f"{where}-{scene}-{'every step' if every == 1 else 'some'}",
+            marks=() if often else pytest.mark.long,
+        )
+
+
+@pytest.mark.parametrize(("place", "scene", "every"), list(stages()), indirect=["place"])
 def test_killed_before_a_step(place: str, scene: str, every: int, tmp_path: Path) -> None:
-    """Each step under ``long``, else every seventh, and the first and the last of them."""
+    """The first and the last step are always among them."""
     stage = Stage(place, scene, tmp_path)
     chosen = sorted({*range(0, len(stage.steps), every), len(stage.steps) - 1})
     for step in chosen:

@@ -27,6 +27,7 @@ from flowlake.samples import write_sample
 from flowlake.storage import open_storage
 from flowlake.verifying import verify
 from tests import crashing
+from tests.conftest import on_s3_rarely
 from tests.crashing import start
 
 HEADER = " ".join(DEFAULT_FORMAT)
@@ -165,7 +166,7 @@ def test_killed_before_every_write_of_a_replacement(tmp_path: Path) -> None:
     assert step >= 6
 
 
-@pytest.mark.parametrize("converters", [2, 4])
+@pytest.mark.parametrize("converters", [pytest.param(2, marks=pytest.mark.long), 4])
 def test_converters_started_at_once(place: str, converters: int, tmp_path: Path) -> None:
     fill(place, 24)
     expected = clean(place, tmp_path)
@@ -203,7 +204,7 @@ def test_command_with_workers_killed_at_any_moment(tmp_path: Path) -> None:
     whole = time.monotonic() - started
     chance = random.Random(4)
     killed = 0
-    for _ in range(8):
+    for _ in range(4):
         words = command("convert", source, "--lake", lake, "--workers", "2")
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         time.sleep(whole * chance.uniform(0.3, 1.0))
@@ -273,6 +274,7 @@ def test_raw_objects_that_expire_leave_their_rows(place: str, tmp_path: Path) ->
     assert (found.gaps.rows(), found.expired) == ([], 5)
 
 
+@on_s3_rarely
 def test_an_overwritten_object_replaces_its_rows(place: str, tmp_path: Path) -> None:
     fill(place)
     lake = f"{place}/lake"

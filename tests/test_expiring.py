@@ -237,15 +237,17 @@ def test_the_command(tmp_path: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["folder", pytest.param("s3", marks=pytest.mark.long)], indirect=True
+    ("place", "every"),
+    [("folder", 3), *(pytest.param(p, 1, marks=pytest.mark.long) for p in ("folder", "s3"))],
+    indirect=["place"],
 )
-def test_killed_before_every_step(place: str, tmp_path: Path) -> None:
+def test_killed_before_every_step(place: str, every: int, tmp_path: Path) -> None:
     before = converted(place)
     put(place, *raw_object(90, slot=datetime(2026, 2, 27, tzinfo=UTC)))
     convert(place)
     kept = of_second(before)
     days = [7 * [6] + [6] + [6], 7 * [6] + [6], [6]]
-    for step in itertools.count():
+    for step in itertools.count(step=every):
         attempt = f"{place}/attempt-{step}"
         copy(f"{place}/lake", f"{attempt}/lake")
         code = crashing.run("expire", f"{attempt}/lake", "2026-03-02", kill_before=step)

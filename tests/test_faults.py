@@ -87,7 +87,12 @@ def test_what_befalls_each_object_once_costs_nothing(
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.INTERNAL, Fault.CUT_OFF, Fault.SHORT], ids=lambda fault: fault.name
+    "fault",
+    [
+        Fault.CUT_OFF,
+        *(pytest.param(each, marks=pytest.mark.long) for each in (Fault.INTERNAL, Fault.SHORT)),
+    ],
+    ids=lambda fault: fault.name,
 )
 def test_an_object_that_never_comes_is_named_and_the_rest_is_done(
     way: Way, s3: str, expected: pl.DataFrame, fault: Fault
@@ -130,7 +135,10 @@ def test_credentials_that_expire_on_the_way_are_an_error_and_the_next_run_goes_o
     assert_right(s3, expected)
 
 
-@pytest.mark.parametrize("faults", [NETWORK, NETWORK[::-1], (Fault.UNANSWERED,)])
+@pytest.mark.parametrize(
+    "faults",
+    [NETWORK, pytest.param(NETWORK[::-1], marks=pytest.mark.long), (Fault.UNANSWERED,)],
+)
 def test_what_befalls_the_lakes_own_files_once(
     way: Way, s3: str, expected: pl.DataFrame, faults: tuple[Fault, ...]
 ) -> None:
@@ -144,7 +152,8 @@ def test_what_befalls_the_lakes_own_files_once(
     assert_right(s3, expected)
 
 
-def test_an_answer_is_right_or_an_error(way: Way, s3: str) -> None:
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 3])
+def test_an_answer_is_right_or_an_error(way: Way, s3: str, every: int) -> None:
     fl.convert(f"{s3}/raw", lake=f"{s3}/lake", workers=1)
     lake = fl.open_lake(f"{s3}/lake")
     asks: dict[str, Callable[[], pl.DataFrame]] = {
@@ -158,7 +167,7 @@ def test_an_answer_is_right_or_an_error(way: Way, s3: str) -> None:
     refusals = (fl.FlowLakeError, duckdb.Error, pl.exceptions.PolarsError, OSError)
     for name, ask in asks.items():
         right = ask()
-        for fault in ALL:
+        for fault in ALL[::every]:
             way.spoil(Rule((fault,), "^GET /[^/]+/lake/"))
             with contextlib.suppress(*refusals):
                 assert ask().equals(right), (name, fault)

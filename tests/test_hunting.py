@@ -414,7 +414,7 @@ SIDES = {(True, True): "both", (True, False): "source", (False, True): "destinat
     "knobs", [{}, {"LISTED": 0, "RANGES": 0, "POINTS": {}}, {"POINTS": {1: 99, 2: 99}}], ids=str
 )
 @settings(
-    max_examples=settings().max_examples // 3,
+    max_examples=settings().max_examples // 5,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(rows=ROWS, hunted=HUNTED)

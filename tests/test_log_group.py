@@ -403,7 +403,7 @@ def test_an_hour_that_cannot_be_read_is_tried_again(
 # Killed
 
 
-@pytest.mark.parametrize("step", [4, 9])
+@pytest.mark.parametrize("step", [4, pytest.param(9, marks=pytest.mark.long)])
 def test_killed_and_run_again(made: Made, put: Put, logs: Any, step: int, tmp_path: Path) -> None:
     for each in range(12):
         if each == 0:

@@ -1,6 +1,7 @@
 """One question, two answers: every saved query and its Polars twin say exactly the same."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -82,12 +83,21 @@ every_question = pytest.mark.parametrize("asked", questions(), ids=[q.name for q
 """Run a test once for each question of the catalogue."""
 
 
+USUAL = ("ordinary_day", "version_11")
+"""The data that has something of all that arguments choose."""
+
+
 def every_call() -> Iterator[Any]:
-    """Each question with its defaults, then with each moved set of arguments."""
-    for asked in questions():
+    """Each question with its defaults on all data, then with each moved set of arguments."""
+    for asked, data in itertools.product(questions(), data_sets()):
         for arguments in ({}, *MOVED[asked.name]):
             spelled = ",".join(f"{name}={value}" for name, value in arguments.items())
-            yield pytest.param(asked, arguments, id=f"{asked.name}({spelled})")
+            often = not arguments or data in USUAL
+            yield pytest.param(
+                *(asked, arguments, data),
+                id=f"{asked.name}({spelled})-{data}",
+                marks=() if often else pytest.mark.long,
+            )
 
 
 @every_question
@@ -117,8 +127,7 @@ def test_same_shape(asked: Question) -> None:
     assert list(schema.items()) == [(name, POLARS_TYPES[kind]) for name, kind in returns]
 
 
-@pytest.mark.parametrize("data", list(data_sets()))
-@pytest.mark.parametrize(("asked", "arguments"), list(every_call()))
+@pytest.mark.parametrize(("asked", "arguments", "data"), list(every_call()))
 def test_same_rows(asked: Question, arguments: dict[str, Any], data: str) -> None:
     same(asked, data_sets()[data], arguments, history(data))
 

@@ -159,12 +159,14 @@ def spark_on(lake: flowlake.Lake, warehouse: Path) -> Iterator[Any]:
         session.stop()
 
 
-def calls() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Each saved query with its defaults and with other arguments, and its window if need be."""
+def calls(*, moved: bool) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each saved query with its defaults or with other arguments, and its window if need be."""
     for name in query_names():
         window = {"since": NOON} if load_query(name).history else {}
-        for arguments in ({}, *MOVED[name][-1:]):
+        for arguments in MOVED[name][-1:] if moved else [{}]:
             yield name, arguments, window
+    if moved:
+        return
     yield "bytes_total", {"source": ["10.0.0.0/8", "::/0"], "packet_level": True}, {}
     yield "port_access", {"ports": [443], "addresses": ["10.0.0.0/23", "fd00::/8"]}, {}
     yield "uncaptured", {"cidrs": ["10.0.0.0/16", "169.254.169.248/29"]}, {}
@@ -175,7 +177,9 @@ def calls() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
 @pytest.mark.spark
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
+@pytest.mark.parametrize("moved", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_spark_says_the_same(
+    moved: bool,
     lake: flowlake.Lake,
     own: Path,
     tmp_path: Path,
@@ -184,7 +188,7 @@ def test_spark_says_the_same(
 ) -> None:
     """One test for all, so that one process alone starts a session."""
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-    asked = [*calls(), *((f"own_{number}", {}, {}) for number in range(len(OWN)))]
+    asked = [*calls(moved=moved), *((f"own_{number}", {}, {}) for number in range(len(OWN)))]
     with spark_on(lake, tmp_path) as session:
         for name, arguments, window in asked:
             with subtests.test(name, **arguments):
