@@ -37,7 +37,7 @@ MOST_BYTES = 5_000_000
 
 SCRIPT = "<script>window.owned=1</script>"
 CLOSING = "</script><script>window.owned=2</script>"
-QUOTES = "\"'><img/src=x/onerror=window.owned=3>"
+QUOTES = "\"'<!--]]>\u2028<img/src=x/onerror=window.owned=3>"
 ADDRESS = "javascript:window.owned=4"
 TITLE = f"{SCRIPT} {CLOSING} {QUOTES} & $title"
 
