@@ -66,7 +66,7 @@ $(OLDEST): $(VENV)/.dev constraints/oldest.txt
 
 oldest: $(OLDEST)  ## the saved queries on the oldest DuckDB that is supported, and its httpfs
 	@PYTHONPATH=$(OLDEST) $(BIN)/python -c 'import duckdb; assert duckdb.__version__ == "1.5.5"'
-	@PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest --quiet $(PARALLEL) -k "not not_blind" tests/test_parity.py tests/test_queries.py tests/test_enrichment.py tests/test_hunting.py tests/test_httpfs.py
+	@PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest --quiet $(PARALLEL) tests/test_parity.py tests/test_queries.py tests/test_enrichment.py tests/test_hunting.py tests/test_httpfs.py
 
 lint: $(VENV)/.dev  ## ruff: style and format
 	@$(BIN)/ruff check .

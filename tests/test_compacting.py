@@ -388,7 +388,10 @@ def files_of(lake: str) -> set[str]:
     return set(pl.concat(Tables(lake).storage.list(f"{lake}/flows"))["url"])
 
 
-MOMENTS = (("folder", "_write"), ("folder", "exchange"), ("s3", "exchange"))
+MOMENTS = (
+    *(("folder", "_write"), ("folder", "exchange")),
+    pytest.param("s3", "exchange", marks=pytest.mark.long),
+)
 """Before it writes, and between the look at its snapshot and its commit."""
 
 

@@ -74,6 +74,15 @@ def in_order(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.sort(frame.columns)
 
 
+on_one_rarely = pytest.mark.parametrize(
+    "lake",
+    [PARTITIONINGS[0], pytest.param(PARTITIONINGS[1], marks=pytest.mark.long)],
+    ids="/".join,
+    indirect=True,
+    scope="module",
+)
+
+
 def literal(param: Param) -> str:
     """A value to try that is not the default, where the header names one."""
     found = param.example if param.example is not None else param.literal
@@ -120,19 +129,8 @@ def database(lake: flowlake.Lake, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-@pytest.mark.parametrize(
-    ("lake", "query"),
-    [
-        pytest.param(
-            *(partition_by, query),
-            id=f"{'/'.join(partition_by)}-{query.name}",
-            marks=() if partition_by == PARTITIONINGS[number % 2] else pytest.mark.long,
-        )
-        for partition_by in PARTITIONINGS
-        for number, query in enumerate(QUERIES)
-    ],
-    indirect=["lake"],
-)
+@on_one_rarely
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 def test_each_question_is_a_macro(lake: flowlake.Lake, database: Path, query: Query) -> None:
     path, since = database, SINCE
     for moved in ({}, {param.name: param for param in query.params}):

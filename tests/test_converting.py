@@ -219,8 +219,9 @@ def peak(tmp_path: Path, objects: int) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_objects(tmp_path: Path) -> None:
-    few, many = peak(tmp_path, 100), peak(tmp_path, 1_000)
+    few, many = peak(tmp_path, 200), peak(tmp_path, 2_000)
     assert many < 1.3 * few
 
 

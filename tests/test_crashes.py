@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -158,18 +157,15 @@ def claims_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, getattr(module, name))
 
 
-def stages() -> Iterator[Any]:
-    """Each step of each scene under ``long``; else every seventh, on S3 only of a conversion."""
-    for where, scene, every in itertools.product(("folder", "s3"), SCENES, (1, 7)):
-        often = every > 1 and (where == "folder" or scene == "convert")
-        yield pytest.param(
-            *(where, scene, every),
-            id=f"{where}-{scene}-{'every step' if every == 1 else 'some'}",
-            marks=() if often else pytest.mark.long,
-        )
+EVERY_STEP = itertools.product(("folder", "s3"), SCENES, (1,))
+SOME_STEPS = (*itertools.product(("folder",), SCENES, (7,)), ("s3", "convert", 99))
 
 
-@pytest.mark.parametrize(("place", "scene", "every"), list(stages()), indirect=["place"])
+@pytest.mark.parametrize(
+    ("place", "scene", "every"),
+    [*(pytest.param(*each, marks=pytest.mark.long) for each in EVERY_STEP), *SOME_STEPS],
+    indirect=["place"],
+)
 def test_killed_before_a_step(place: str, scene: str, every: int, tmp_path: Path) -> None:
     """The first and the last step are always among them."""
     stage = Stage(place, scene, tmp_path)

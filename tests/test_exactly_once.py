@@ -166,6 +166,7 @@ def test_killed_before_every_write_of_a_replacement(tmp_path: Path) -> None:
     assert step >= 6
 
 
+@on_s3_rarely
 @pytest.mark.parametrize("converters", [pytest.param(2, marks=pytest.mark.long), 4])
 def test_converters_started_at_once(place: str, converters: int, tmp_path: Path) -> None:
     fill(place, 24)
@@ -314,6 +315,7 @@ def test_a_damaged_object_and_its_repair(place: str, tmp_path: Path) -> None:
     assert_right(place, clean(place, tmp_path))
 
 
+@on_s3_rarely
 @pytest.mark.parametrize("table", ["flows", "rejects", "objects"])
 def test_a_commit_that_lands_and_seems_refused(
     place: str, tmp_path: Path, table: str, monkeypatch: pytest.MonkeyPatch

@@ -176,10 +176,11 @@ def test_an_answer_is_right_or_an_error(way: Way, s3: str, every: int) -> None:
     assert answers >= len(asks) * 4 // every, "what S3 refuses, or what is slow, is asked for again"
 
 
-def test_two_thousand_objects_on_a_bad_day(way: Way, s3: str) -> None:
+@pytest.mark.parametrize("objects", [500, pytest.param(2000, marks=pytest.mark.long)])
+def test_many_objects_on_a_bad_day(way: Way, s3: str, objects: int) -> None:
     storage = open_storage(s3)
     record = "2 123456789012 eni-1 10.0.0.5 10.0.0.9 49152 443 6 10 {} {} {} ACCEPT OK\n"
-    for n in range(2000):
+    for n in range(objects):
         start = 1_768_428_300 + n
         lines = "".join(record.format(n, start, start + 1) for _ in range(1 + n % 5))
         storage.put(f"{s3}/many/{n:04}.log.gz", gzip.compress((HEADER + lines).encode(), 1))
@@ -187,8 +188,8 @@ def test_two_thousand_objects_on_a_bad_day(way: Way, s3: str) -> None:
     way.spoil(Rule(ALL, "/many", share=0.1))
     report = fl.convert(f"{s3}/many", lake=f"{s3}/lake", workers=1)
     done = way.spoil()
-    assert len(done) > 150
+    assert len(done) > 0.075 * objects
     assert {fault for _, fault in done} == set(ALL)
-    assert (report.objects, report.failures, report.unreadable) == (2000, [], 0)
+    assert (report.objects, report.failures, report.unreadable) == (objects, [], 0)
     assert_frame_equal(totals(f"{s3}/lake", ""), totals(f"{s3}/clean", ""))
     assert fl.verify(lake=f"{s3}/lake").gaps.is_empty()

@@ -305,7 +305,7 @@ def test_on_both_places(place: str) -> None:
     assert found(lake, *texts, remote=True) == here
     assert found(lake, "192.0.2.1", remote=True) == []
     # as Lake.hunt does: on S3 by Polars, and by DuckDB where a network is hunted
-    few = [["203.0.113.9"], ["2001:db8::6"], ["eni-b", "i-a"], ["192.0.2.1"]]
+    few = [["2001:db8::6"], ["eni-b", "i-a"]]
     for asked in (texts, [text for text in texts if "/" not in text], *few):
         for summary in (False, True):
             answer = lake.hunt(*asked, summary=summary).pl()

@@ -861,7 +861,10 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-@pytest.mark.parametrize("keep", [None, lambda _: True], ids=["all", "keep"])
+@pytest.mark.parametrize(
+    "keep",
+    [pytest.param(None, id="all", marks=pytest.mark.long), pytest.param(lambda _: True, id="keep")],
+)
 @pytest.mark.parametrize("tree", TREES)
 def test_a_long_listing_has_each_object_once(fake_s3: FakeS3, tree: str, keep: Keep | None) -> None:
     fake_s3.page = 3
