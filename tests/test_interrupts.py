@@ -168,3 +168,18 @@ def test_before_the_command_line_is_loaded(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1] == b"flowlake: interrupted.\n"
     assert process.returncode == 130
+
+
+LATE = """
+import atexit, os, signal, sys
+from flowlake.__main__ import main
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["flowlake", "queries"]
+main()
+"""
+
+
+def test_when_all_is_done_it_is_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True)
+    assert "top_talkers" in done.stdout
+    assert (done.stderr, done.returncode) == ("", -signal.SIGINT)
