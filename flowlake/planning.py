@@ -106,17 +106,20 @@ def list_objects(
         if apart_from is not None and f"{place}/".startswith(f"{apart_from}/"):
             raise UsageError(f"The source {place} is the lake or lies in it: name another.")
     frames: list[pl.DataFrame] = []
+    unfinished = 0
     for place in places:
         logger.info("listing %s", place)
         keep = (lambda folder: may_hold(folder, wanted)) if wanted else None
         try:
-            frames.extend(
-                frame.filter(_finished(place)).with_columns(source=pl.lit(place))
-                for frame in open_source(place, access).list(place, keep)
-            )
+            for frame in open_source(place, access).list(place, keep):
+                finished = frame.filter(_finished(place))
+                unfinished += frame.height - finished.height
+                frames.append(finished.with_columns(source=pl.lit(place)))
         except NothingThere:
             if not gone:
                 raise
+    if unfinished:
+        logger.info("%d hidden or unfinished files left out", unfinished)
     if not frames:
         return pl.DataFrame(schema=RAW)
     listing = pl.concat(frames).unique("url", keep="first", maintain_order=True)

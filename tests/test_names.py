@@ -186,7 +186,10 @@ def test_a_list_may_name_them(place: str, puts: Callable[[str, str], None], tmp_
         assert len(found) == report.rows == count, urls - found
 
 
-def test_a_file_that_is_being_copied_is_converted_once_it_has_its_name(tmp_path: Path) -> None:
+def test_a_file_that_is_being_copied_is_converted_once_it_has_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "flowlake")
     raw, lake = tmp_path / "raw", tmp_path / "lake"
     raw.mkdir()
     text = RECORD.format(1)
@@ -197,7 +200,9 @@ def test_a_file_that_is_being_copied_is_converted_once_it_has_its_name(tmp_path:
         file.write_text(text)
     pattern = f"{raw}/*"
     for source in (raw, pattern):
+        caplog.clear()
         assert fl.convert(source, lake=lake, workers=1).listed == 0
+        assert "3 hidden or unfinished files left out" in caplog.text
     for file, name in coming.items():
         file.rename(raw / name)
     assert fl.convert(raw, lake=lake, workers=1).rows == 3
