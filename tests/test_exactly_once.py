@@ -205,7 +205,7 @@ def test_command_with_workers_killed_at_any_moment(tmp_path: Path) -> None:
     whole = time.monotonic() - started
     chance = random.Random(4)
     killed = 0
-    for _ in range(4):
+    for _ in range(8):
         words = command("convert", source, "--lake", lake, "--workers", "2")
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         time.sleep(whole * chance.uniform(0.3, 1.0))

@@ -305,7 +305,7 @@ def test_on_both_places(place: str) -> None:
     assert found(lake, *texts, remote=True) == here
     assert found(lake, "192.0.2.1", remote=True) == []
     # as Lake.hunt does: on S3 by Polars, and by DuckDB where a network is hunted
-    few = [["2001:db8::6"], ["eni-b", "i-a"]]
+    few = [["203.0.113.9"], ["2001:db8::6"], ["eni-b", "i-a"], ["192.0.2.1"]]
     for asked in (texts, [text for text in texts if "/" not in text], *few):
         for summary in (False, True):
             answer = lake.hunt(*asked, summary=summary).pl()
@@ -414,7 +414,7 @@ SIDES = {(True, True): "both", (True, False): "source", (False, True): "destinat
     "knobs", [{}, {"LISTED": 0, "RANGES": 0, "POINTS": {}}, {"POINTS": {1: 99, 2: 99}}], ids=str
 )
 @settings(
-    max_examples=settings().max_examples // 5,
+    max_examples=settings().max_examples // 3,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(rows=ROWS, hunted=HUNTED)

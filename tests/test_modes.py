@@ -40,16 +40,17 @@ def test_what_is_written_is_as_private_as_umask_says(
         ("convert", "raw", "--lake", "other", "--workers", "2"),
         ("compact",),
         ("alarms", "run", "--config", config),
-        ("expire", "--older-than", "2026-01-02"),
-        ("vacuum", "--retention", "0d", "--no-writers"),
         ("connect", "lake.duckdb"),
         ("report", "report.html"),
         ("query", "top_talkers", "-o", "answer.parquet"),
         ("query", "top_talkers", "--format", "csv", "-o", "answer.csv"),
         ("sample", "bucket"),
+        ("expire", "--older-than", "2026-03-02"),
+        ("vacuum", "--retention", "0d", "--no-writers"),
     ):
         done = run(*map(str, words))
         assert done.code in (0, 3), (words, done.err)
+    assert flowlake.open_lake("lake").status().removed > 0
     made = set(tmp_path.rglob("*")) - there
     assert len(made) > 30
     assert {"lake.duckdb", "report.html", "answer.parquet", "answer.csv"} <= {p.name for p in made}
@@ -81,13 +82,32 @@ def test_of_a_link_in_a_lake_only_the_link_is_removed(tmp_path: Path) -> None:
     assert (folder / "kept.parquet").exists()
 
 
-def test_what_a_link_leads_to_is_not_written_to(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "name"), [(("report",), "report.html"), (("connect",), "lake.duckdb")]
+)
+def test_a_link_to_what_is_written_is_replaced(
+    run: Run, tmp_path: Path, words: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As a shared folder for temporary files may have one that another user put there."""
+    monkeypatch.chdir(tmp_path)
     fill(str(tmp_path), 3)
     flowlake.convert(tmp_path / "raw", lake=tmp_path / "lake", workers=1)
-    other, page = tmp_path / "other", tmp_path / "report.html"
-    other.write_text("precious")
-    page.symlink_to(other)
-    assert run("report", str(page), "--lake", str(tmp_path / "lake")).code == 0
-    assert not page.is_symlink()
-    assert other.read_text() == "precious"
+    other = tmp_path / "other"
+    assert run(*words, str(other)).code == 0
+    before = other.read_bytes()
+    Path(name).symlink_to(other)
+    assert run(*words, name).code == 0
+    assert not Path(name).is_symlink()
+    assert other.read_bytes() == before
+
+
+def test_an_answer_is_written_through_a_link(run: Run, tmp_path: Path) -> None:
+    """As the shell's ``>`` does."""
+    fill(str(tmp_path), 3)
+    flowlake.convert(tmp_path / "raw", lake=tmp_path / "lake", workers=1)
+    link = tmp_path / "answer.csv"
+    link.symlink_to(tmp_path / "other")
+    words = ("query", "top_talkers", "--lake", str(tmp_path / "lake"), "--format", "csv")
+    assert run(*words, "-o", str(link)).code == 0
+    assert link.is_symlink()
+    assert (tmp_path / "other").read_text().startswith("address,")

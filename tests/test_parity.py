@@ -232,7 +232,7 @@ def test_a_name_without_its_twin_raises() -> None:
 
 
 @every_question
-@settings(max_examples=settings().max_examples // 7)
+@settings(max_examples=settings().max_examples // 5)
 @given(data=st.data(), rows=st.lists(RECORDS, min_size=1, max_size=30))
 def test_same_on_any_flows(
     asked: Question, data: st.DataObject, rows: list[dict[str, Any]]
