@@ -10,6 +10,7 @@ import pytest
 
 import flowlake as fl
 from tests.conftest import SECRET, use_key
+from tests.test_alarms import deliver_object, knocks
 from tests.test_cli import Run, run
 from tests.test_exactly_once import fill
 
@@ -27,10 +28,9 @@ kind = "webhook"
 url = "http://127.0.0.1:1/services/{HOOK}"
 
 [[alarm]]
-name = "everything"
-kind = "watched_port"
-targets = ["0.0.0.0/0"]
-deliver_to = ["people"]
+name = "scans"
+kind = "port_scan"
+deliver = ["people"]
 """
 
 
@@ -82,6 +82,7 @@ def test_secrets_are_kept(
 ) -> None:
     monkeypatch.setattr("flowlake.delivering.ATTEMPTS", 1)
     fill(s3, 3)
+    deliver_object(s3, 3, knocks("203.0.113.9", range(1, 60), 5))
     lake = f"{s3}/lake"
     Path("alarms.toml").write_text(RULES)
     processes = CommandLines()
@@ -94,6 +95,9 @@ def test_secrets_are_kept(
     assert any("spawn_main" in line or "forkserver" in line for line in processes.seen)
     assert_silent("a command line", "\n".join(processes.seen))
     done += [run(*words, "--lake", lake, "-v") for words in asked]
+    assert [each.code for each in done] == [0, *(3 * (words[0] == "alarms") for words in asked)]
+    if asked is ASKED:
+        assert "http://127.0.0.1:1/… cannot be reached" in done[-1].err
     opened = fl.open_lake(lake)
     for frame in (opened.objects(), opened.rejects(), opened.findings()):
         assert_silent("the lake", frame.write_json())
