@@ -55,7 +55,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 FULL = r"(No space left on device|is the disk full\?)"
 
 
-@pytest.mark.parametrize("by", [pytest.param(4, marks=pytest.mark.long), 24])
+@pytest.mark.parametrize("by", [pytest.param(4, marks=pytest.mark.long), 8])
 @pytest.mark.parametrize("scene", ["convert", "compact", "vacuum", "alarms"])
 def test_what_writes(
     disk: Disk, scene: str, by: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
