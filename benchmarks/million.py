@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from benchmarks import data
 from benchmarks.again import ledger
-from benchmarks.measuring import flowlake, goal, measure, table
+from benchmarks.measuring import flowlake, goal, measure, say, table
 from flowlake.committing import Change, Tables
 from flowlake.converting import PARTITIONS
 from flowlake.fields import DEFAULT_FORMAT
@@ -70,9 +70,10 @@ def section(quick: bool = False) -> str:
         "convert, nothing new, after that": (*plan, str(new)),
         "vacuum": ("vacuum", "--retention", "0d", "--no-writers"),
     }
-    found = {
-        name: measure(flowlake(*command, "--lake", str(lake))) for name, command in commands.items()
-    }
+    found = {}
+    for name, command in commands.items():
+        run = found[name] = measure(flowlake(*command, "--lake", str(lake)))
+        say(f"{name}: {run.wall:.1f} s, {run.cpu:.1f} s of processor, {run.memory:,.0f} MB")
     rows = [
         [name, f"{run.wall:.1f}", f"{run.cpu:.1f}", f"{run.memory:,.0f}"]
         for name, run in found.items()
