@@ -8,8 +8,10 @@ PINNED := $(PIP) --no-build-isolation --only-binary :all: --no-binary pyspark
 SOURCE ?= sample-bucket
 LAKE   ?= lake
 
-.DEFAULT_GOAL := help
+# Thousands of processes start in the tests: where this is set each compiles all its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
+.DEFAULT_GOAL := help
 
 .PHONY: help install convert report test quick oldest lint types check docs site wheel format notebook notebooks bench fuzz mutants soak pins audit clean
 

@@ -27,7 +27,7 @@ from flowlake.layout import partition_path
 from flowlake.storage import Access, canonical, delta_options
 from flowlake.writing import DataFile, write_flows, write_table
 
-TARGET_ROWS = {"flows": 2_000_000, "rejects": 200_000, "objects": 500_000}
+TARGET_ROWS = {"flows": 2_000_000, "rejects": 200_000, "objects": 200_000}
 """The most rows that files are merged into, for each table: what is held in memory at once. A file
 of half as many is left alone, so each of a conversion's own full files."""
 
