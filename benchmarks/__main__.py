@@ -25,12 +25,13 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 TRIED = Path(__file__).with_name("TRIED.md")
 NAMES = (
     *("convert", "remote", "small", "memory", "again", "accounts"),
-    *("queries", "hunt", "grep", "compact", "alarms", "report", "start", "million"),
+    *("queries", "hunt", "grep", "compact", "alarms", "report", "start"),
+    *("million", "many", "runs"),
 )
 SECTIONS = tuple(name for name in NAMES if find_spec(f"benchmarks.{name}"))
 """The modules with a ``section``, in the page's order."""
 
-LONG = ("million",)
+LONG = ("million", "many", "runs")
 """Sections that are measured only when they are named."""
 
 PACKAGES = (

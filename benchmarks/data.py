@@ -6,13 +6,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
 import polars as pl
 
+from flowlake.fields import DEFAULT_FORMAT
 from flowlake.samples import START, object_bytes, sample_tables
 from flowlake.shapes import parquet_bytes
 
@@ -82,6 +83,18 @@ def tables(header: Names, hour: int, records: int) -> Iterator[tuple[str, pl.Dat
         formats=[header],
     )
     return islice(sample, 1, None)  # the first holds two records of 2015
+
+
+def small(moment: datetime, records: int) -> bytes:
+    """A small object: so many records that start with this moment."""
+    table = _sampled(records)
+    later = int(moment.timestamp()) - pl.col("start").min()
+    return object_bytes(table.with_columns(pl.col("start", "end") + later))
+
+
+@functools.cache
+def _sampled(records: int) -> pl.DataFrame:
+    return next(tables(DEFAULT_FORMAT, 0, records))[1]
 
 
 def _with_rare(table: pl.DataFrame) -> pl.DataFrame:

@@ -27,7 +27,7 @@ def compare_listing(
     """
     is_there = pl.col("etag") != ""
     new = new_objects(listing.filter(is_there), live).select("url", "replaces", new=True)
-    entries = live.unique("url").select("url", entered="first_date", known=True)
+    entries = live.select("url", entered="first_date", known=True).unique("url")
     old = ~is_there | (pl.col("last_modified") <= datetime.now(UTC) - grace)
     state = (
         pl.when(pl.col("known") & ~is_there)
@@ -40,12 +40,13 @@ def compare_listing(
         .then(pl.lit("missing"))
         .otherwise(pl.lit("changed"))
     )
-    compared = (
-        listing.drop("replaces", strict=False)
-        .join(entries, on="url", how="left")
-        .join(new, on="url", how="left")
-        .with_columns(state=state)
+    found = (
+        listing.select("url", "etag", "last_modified")
+        .join(entries, on="url", how="left", maintain_order="left")
+        .join(new, on="url", how="left", maintain_order="left")
+        .select("entered", "replaces", state=state)
     )
+    compared = listing.with_columns(found.get_columns())  # to join all columns takes a copy of them
     differ = compared.filter(pl.col("state").is_in(["missing", "changed"])).sort("url")
     for url, state, etag in differ.select("url", "state", "etag").iter_rows():
         if state == "changed":
@@ -85,23 +86,25 @@ def by_day(ledger: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
     place = [pl.col(name).fill_null(UNKNOWN) for name in ("account_id", "region")]
     slot, modified = pl.col("slot").dt.date(), pl.col("last_modified").dt.date()
     state, is_there = pl.col("state"), pl.col("etag") != ""
-    of_listing = listed.select(
+    of_listing = listed.lazy().select(
         *place,
         date=pl.coalesce(slot, "entered", modified),
         listed=is_there,
         copies=state == "copy",
         **{name: state == name for name in ("missing", "changed", "young")},
     )
-    of_ledger = ledger.select(
+    of_ledger = ledger.lazy().select(
         *place,
         *("expired", "lines", "rows", "rejected", "lake_rows"),
         date=pl.coalesce(slot, "first_date", modified),
         **{name: state == name for name in ("converted", "unreadable", "skipped", "removed")},
     )
+    parts = [part.group_by(DAY).agg(pl.all().sum()) for part in (of_listing, of_ledger)]
     return (
-        pl.concat([of_listing, of_ledger], how="diagonal")
+        pl.concat(parts, how="diagonal")
         .group_by(DAY)
         .agg(pl.col(name).sum().cast(pl.Int64) for name in COUNTS)
         .with_columns(difference=pl.col("lake_rows") - pl.col("rows"))
         .sort(DAY, nulls_last=True)
+        .collect(engine="streaming")
     )
