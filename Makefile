@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := python -m pip install --quiet --disable-pip-version-check
+PIP    := python -m pip install --quiet --disable-pip-version-check --no-compile
 # Each file in constraints/ has hashes, so pip takes nothing without. PySpark alone has no wheel.
 PINNED := $(PIP) --no-build-isolation --only-binary :all: --no-binary pyspark
 SOURCE ?= sample-bucket

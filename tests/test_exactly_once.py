@@ -198,7 +198,7 @@ def command(*words: str) -> list[str]:
 
 def test_command_with_workers_killed_at_any_moment(tmp_path: Path) -> None:
     source, lake = str(tmp_path / "raw"), str(tmp_path / "lake")
-    write_sample(open_storage(source), prefix=f"{source}/", records_per_object=3_000)
+    write_sample(open_storage(source), prefix=f"{source}/", records_per_object=1_000)
     started = time.monotonic()
     words = command("convert", source, "--lake", str(tmp_path / "clean"), "--workers", "2")
     subprocess.run(words, check=True, capture_output=True)

@@ -175,7 +175,7 @@ def calls(every: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
 @pytest.mark.spark
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.long)])
 def test_spark_says_the_same(
     every: int,
     lake: flowlake.Lake,
