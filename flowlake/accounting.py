@@ -26,7 +26,8 @@ def compare_listing(
     list, in the ledger, and not there. ``entered`` is the ledger's ``first_date`` of the object.
     """
     is_there = pl.col("etag") != ""
-    new = new_objects(listing.filter(is_there), live).select("url", "replaces", new=True)
+    there = listing.select("url", "size", "etag").filter(is_there)
+    new = new_objects(there, live).select("url", "replaces", new=True)
     entries = live.select("url", entered="first_date", known=True).unique("url")
     old = ~is_there | (pl.col("last_modified") <= datetime.now(UTC) - grace)
     state = (
@@ -62,7 +63,7 @@ def concerned(
     live: pl.DataFrame, listed: pl.DataFrame, places: Sequence[str], wanted: Window
 ) -> pl.DataFrame:
     """The live entries that are listed, and with ``expired`` those of the places that are not."""
-    gone = unlisted(live, listed.filter(pl.col("etag") != ""))["object_id"].implode()
+    gone = unlisted(live, listed).implode()
     named = pl.col("url").is_in(listed.filter(pl.col("state") == "gone")["url"].implode())
     inside = pl.col("source").is_in(places)
     stamp = pl.coalesce("slot", "last_modified")

@@ -111,8 +111,10 @@ class Head:
     @property
     def live(self) -> pl.DataFrame:
         """The ledger without the versions that later ones replace."""
-        replaced = self.ledger["replaces"].drop_nulls().implode()
-        return self.ledger.filter(~pl.col("object_id").is_in(replaced))
+        replaced = self.ledger["replaces"].drop_nulls()
+        if replaced.is_empty():  # to filter a million objects takes a copy of them
+            return self.ledger
+        return self.ledger.filter(~pl.col("object_id").is_in(replaced.implode()))
 
 
 @dataclass(slots=True)

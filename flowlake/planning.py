@@ -122,8 +122,8 @@ def list_objects(
         logger.info("%d hidden or unfinished files left out", unfinished)
     if not frames:
         return pl.DataFrame(schema=RAW)
-    listing = pl.concat(frames).unique("url", keep="first", maintain_order=True)
-    conditions = [~pl.col("url").str.ends_with("/")]
+    listing = pl.concat(frames)
+    conditions = [pl.col("url").is_first_distinct(), ~pl.col("url").str.ends_with("/")]
     logs = listing["url"].filter(listing["url"].str.contains("/_delta_log/", literal=True))
     tables = logs.str.extract(r"^(.*/)_delta_log/").unique().to_list()
     if apart_from is not None:
@@ -215,15 +215,17 @@ def new_objects(listing: pl.DataFrame, live: pl.DataFrame, *, retry: bool = Fals
     known = live.select(
         "url", again=again, had=had, replaces="object_id", known="etag", empty=pl.col("rows") == 0
     )
-    found = (
-        listing.join(known, on="url", how="left", maintain_order="left")
+    wanted = (
+        listing.select("url", "etag")
+        .join(known, on="url", how="left")
         .filter(
             pl.col("known").is_null()
             | ((pl.col("known") != pl.col("etag")) | pl.col("again")) & (pl.col("etag") != "")
         )
-        .drop("known", "again")
-        .pipe(named)
-        .with_columns(name=_name())
+        .drop("etag", "known", "again")
+    )
+    found = (
+        listing.join(wanted, on="url", maintain_order="left").pipe(named).with_columns(name=_name())
     )
     has_rows = pl.col("replaces").is_not_null() & ~pl.col("empty")
     changed, new = found.filter(has_rows), found.filter(~has_rows)
@@ -250,13 +252,15 @@ def _name() -> pl.Expr:
     )
 
 
-def unlisted(live: pl.DataFrame, listing: pl.DataFrame) -> pl.DataFrame:
-    """The ledger's objects that are not listed any more, neither where they were nor as a copy."""
-    gone = live.join(listing, on="url", how="anti")
+def unlisted(live: pl.DataFrame, listing: pl.DataFrame) -> pl.Series:
+    """The object_ids of the ledger's that are listed no more, where they were or as a copy."""
+    there = listing.select("url", "flow_log_id", "size", "etag").filter(pl.col("etag") != "")
+    has = live.select("object_id", "url", "flow_log_id", "size")
+    gone = has.join(there, on="url", how="anti")
     if gone.is_empty():
-        return gone
-    names = listing.select(name=_name()).filter(pl.col("name").is_not_null())
-    return gone.with_columns(name=_name()).join(names, on="name", how="anti").drop("name")
+        return gone["object_id"]
+    names = there.select(name=_name()).filter(pl.col("name").is_not_null())
+    return gone.with_columns(name=_name()).join(names, on="name", how="anti")["object_id"]
 
 
 def _object_id(url: str, etag: str, replaces: int | None) -> int:

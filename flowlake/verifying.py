@@ -223,14 +223,12 @@ def _with_lake_rows(
     for object_id, rows in foreign.iter_rows():
         detail = f"object_id {object_id}: its {rows:,} rows are not in the ledger"
         gaps.append(("rows of no object", tables.url, detail))
-    # To join or sort all columns of a million objects takes a copy of them.
     has = live.select("object_id").join(counted, on="object_id", how="left", maintain_order="left")
     compared = live.with_columns(has["lake_rows"].fill_null(0))
-    order = ("url", "object_id")
-    differ = compared.filter(pl.col("rows") != pl.col("lake_rows")).sort(order)
+    differ = _those(compared, pl.col("rows") != pl.col("lake_rows"))
     for url, rows, has in differ.select("url", "rows", "lake_rows").iter_rows():
         gaps.append(("rows differ", url, f"the ledger says {rows:,} rows, flows has {has:,}"))
-    uneven = compared.filter(pl.col("lines") != pl.col("rows") + pl.col("rejected")).sort(order)
+    uneven = _those(compared, pl.col("lines") != pl.col("rows") + pl.col("rejected"))
     for url, lines, rows, rejected in uneven.select("url", "lines", "rows", "rejected").iter_rows():
         detail = f"{lines:,} lines, but {rows:,} rows and {rejected:,} rejects"
         gaps.append(("lines differ", url, detail))
@@ -239,19 +237,24 @@ def _with_lake_rows(
 
 def _compare_rejects(tables: Tables, paths: list[str], live: pl.DataFrame, gaps: Gaps) -> None:
     counted = of_files(paths, counts, tables, gaps, columns={"object_id": pl.Int64()})
-    expected = pl.col("rejected") + (pl.col("state") == "unreadable").cast(pl.Int64)
-    compared = live.join(
-        counted.select("object_id", has="rows"), on="object_id", how="left"
-    ).with_columns(pl.col("has").fill_null(0), expected=expected)
-    for url, said, found in (
-        compared.filter(pl.col("has") != pl.col("expected"))
+    said = pl.col("rejected") + (pl.col("state") == "unreadable").cast(pl.Int64)
+    differ = (
+        live.lazy()
+        .select("object_id", "url", said=said)
+        .join(counted.lazy().select("object_id", has="rows"), on="object_id", how="left")
+        .with_columns(pl.col("has").fill_null(0))
+        .filter(pl.col("has") != pl.col("said"))
         .sort("url", "object_id")
-        .select("url", "expected", "has")
-        .iter_rows()
-    ):
-        gaps.append(
-            ("rejects differ", url, f"the ledger says {said:,} rejects, rejects has {found:,}")
-        )
+        .collect(engine="streaming")
+    )
+    for url, expected, found in differ.select("url", "said", "has").iter_rows():
+        detail = f"the ledger says {expected:,} rejects, rejects has {found:,}"
+        gaps.append(("rejects differ", url, detail))
+
+
+def _those(objects: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
+    """Those objects, in order; to filter, join or sort all columns at once takes a copy of them."""
+    return objects.lazy().filter(where).sort("url", "object_id").collect(engine="streaming")
 
 
 def _chosen(ledger: pl.DataFrame, listed: pl.DataFrame, deep: int | str) -> pl.DataFrame:

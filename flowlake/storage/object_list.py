@@ -63,13 +63,13 @@ class ObjectList:
         file = prefix.removeprefix(OBJECTS_FROM)
         wanted = functools.cache(keep or (lambda _: True))
         for named in self._named(file):
-            frame = named.unique("url", maintain_order=True)
+            frame = named.filter(pl.col("url").is_first_distinct())
             if keep is not None:
                 folders = frame["url"].str.replace("[^/]*$", "")
                 frame = frame.filter(pl.Series(map(wanted, folders), dtype=pl.Boolean))
-            unknown = pl.any_horizontal(pl.all().is_null())
-            yield frame.filter(~unknown)
-            yield self._asked(frame.filter(unknown)["url"])
+            unknown = frame.filter(pl.any_horizontal(pl.all().is_null()))["url"]
+            yield frame.drop_nulls()
+            yield self._asked(unknown)
 
     def _asked(self, urls: Iterable[str]) -> pl.DataFrame:
         now = datetime.now(UTC)
