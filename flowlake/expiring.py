@@ -11,6 +11,7 @@ import os
 import random
 import time
 from datetime import UTC, date, datetime
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -21,7 +22,7 @@ from flowlake.explaining import explained
 from flowlake.planning import STAMP
 from flowlake.storage import Access, canonical, delta_options
 from flowlake.window import parse_time
-from flowlake.writing import write_table
+from flowlake.writing import DataFile, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -119,19 +120,34 @@ def _number(object_id: int) -> int:
 
 
 def _drop_rejects(tables: Tables) -> None:
-    """Write the files of ``rejects`` anew without the lines of objects that stand no longer."""
-    table, live = tables.table("rejects"), tables.view().live["object_id"].implode()
-    options = delta_options(tables.url, tables.access)
-    files = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", size="size_bytes")
-    for file in files.with_columns(partition=pl.lit(None)).iter_slices(1):
-        url = f"{tables.table_url('rejects')}/{file['path'][0]}"
-        with explained(tables.url):
-            rows = pl.read_parquet(url, storage_options=options, hive_partitioning=False)
-        kept = rows.filter(pl.col("object_id").is_in(live))
-        if kept.height < rows.height:
-            new = write_table(
-                kept.select(REJECTED.names).to_arrow().cast(REJECTED),
-                table_url=tables.table_url("rejects"),
-                storage=tables.storage,
-            )
-            tables.exchange("rejects", tables.table("rejects"), file.to_dicts(), [new])
+    """Write the files of ``rejects`` anew without the lines of objects that stand no longer.
+
+    All in one commit; again on a new snapshot, if another process replaced files meanwhile.
+    """
+    while True:
+        table = tables.table("rejects")
+        live = tables.head().live["object_id"].implode()  # later, so it has all of their objects
+        files = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", size="size_bytes")
+        old: list[dict[str, Any]] = []
+        new: list[DataFile] = []
+        for file in files.with_columns(partition=pl.lit(None)).iter_rows(named=True):
+            with explained(tables.url):
+                rows = pl.read_parquet(
+                    f"{tables.table_url('rejects')}/{file['path']}",
+                    storage_options=delta_options(tables.url, tables.access),
+                    hive_partitioning=False,
+                )
+            kept = rows.filter(pl.col("object_id").is_in(live))
+            if kept.height < rows.height:
+                old.append(file)
+                new.append(
+                    write_table(
+                        kept.select(REJECTED.names).to_arrow().cast(REJECTED),
+                        table_url=tables.table_url("rejects"),
+                        storage=tables.storage,
+                    )
+                )
+        if not new or tables.exchange("rejects", table, old, new):
+            return
+        logger.info("another process changed the rejects first; looking at them again")
+        time.sleep(random.uniform(0.01, 0.2))

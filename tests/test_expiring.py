@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import flowlake
+from flowlake import compact, expiring
 from flowlake.committing import Tables
 from flowlake.expiring import COUNTS, expire
 from flowlake.storage import open_storage
@@ -19,6 +20,7 @@ from flowlake.vacuuming import vacuum
 from flowlake.verifying import verify
 from tests import crashing
 from tests.test_cli import Run, run
+from tests.test_compacting import hold
 from tests.test_crashes import copy
 from tests.test_exactly_once import Totals, fill, put, raw_object, totals
 from tests.test_vacuuming import live, parquet
@@ -125,6 +127,49 @@ def test_rejects_that_a_cut_off_expiry_left_go_with_the_next(
     assert sum(pl.read_parquet(file).height for file in stored) == 1
     assert expire(lake, older_than="2026-03-02").is_empty()
     assert Tables(lake).table("rejects").file_uris() == stored, "nothing is left to do"
+
+
+@pytest.mark.parametrize("moment", [(expiring, "write_table"), (Tables, "exchange")])
+def test_rejects_that_are_merged_meanwhile(
+    tmp_path: Path, moment: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path)
+    put(place, *raw_object(1))
+    convert(place)
+    put(place, *raw_object(2, slot=datetime(2026, 3, 2, 5, tzinfo=UTC)))
+    convert(place)
+    lake = f"{place}/lake"
+    hold(monkeypatch, *moment, lambda: compact(lake))
+    expire(lake, older_than="2026-03-02")
+    assert flowlake.open_lake(lake).rejects().height == 1
+    stored = Tables(lake).table("rejects").file_uris()
+    assert sum(pl.read_parquet(file).height for file in stored) == 1
+    assert_agrees(place)
+
+
+def test_rejects_of_a_commit_under_way_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path)
+    converted(place)
+    lake = f"{place}/lake"
+    put(place, *raw_object(90, slot=datetime(2026, 3, 2, 9, tzinfo=UTC)))
+    follow = Tables._follow
+
+    def not_the_ledger(self: Tables, table: Any, name: str, files: Any, n: int) -> None:
+        if name == "objects":
+            raise KeyboardInterrupt
+        follow(self, table, name, files, n)
+
+    def convert_in_part() -> None:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Tables, "_follow", not_the_ledger)
+            convert(place)
+
+    hold(monkeypatch, expiring, "_drop_rejects", convert_in_part)
+    expire(lake, older_than="2026-03-02")
+    assert flowlake.open_lake(lake).rejects()["url"].n_unique() == 2
+    assert_agrees(place)
 
 
 def test_another_process_commits_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
